@@ -1,0 +1,66 @@
+//! A buffer that the workers of one run write in parallel, each its own part.
+#![allow(
+    unsafe_code,
+    reason = "disjoint parts of one buffer, written by several threads between two barriers"
+)]
+
+use std::cell::UnsafeCell;
+use std::ops::Range;
+
+/// Elements that several workers use at once. The rule that makes it sound: between two barriers each element is either
+/// written by one worker, which alone reads it, or only read.
+#[derive(Debug)]
+pub(crate) struct Shared<T>(Box<[UnsafeCell<T>]>);
+
+// SAFETY: `get` and `get_mut` are unsafe, and their callers promise that no element is written while another thread uses it.
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+
+impl<T: Clone + Default> Shared<T> {
+    pub(crate) fn new(len: usize) -> Self {
+        Self::from_vec(vec![T::default(); len])
+    }
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn from_vec(elements: Vec<T>) -> Self {
+        Self(elements.into_iter().map(UnsafeCell::new).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// # Safety
+    /// No thread writes an element of `range` while the slice lives.
+    pub(crate) unsafe fn get(&self, range: Range<usize>) -> &[T] {
+        let cells = &self.0[range];
+        // SAFETY: UnsafeCell<T> has the layout of T, and the caller promises that nobody writes these elements.
+        unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<T>(), cells.len()) }
+    }
+
+    /// # Safety
+    /// No other thread uses an element of `range` while the slice lives, and this one makes no second slice of it.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "interior mutability: the caller promises that the slice is the only one"
+    )]
+    pub(crate) unsafe fn get_mut(&self, range: Range<usize>) -> &mut [T] {
+        let cells = &self.0[range];
+        // SAFETY: as in `get`; UnsafeCell allows writing through a shared reference, and the slice is the only one.
+        unsafe { std::slice::from_raw_parts_mut(UnsafeCell::raw_get(cells.as_ptr()), cells.len()) }
+    }
+
+    /// # Safety
+    /// No other thread uses element `i` during the call.
+    pub(crate) unsafe fn set(&self, i: usize, value: T) {
+        // SAFETY: the caller promises that this thread alone uses the element.
+        unsafe { *self.0[i].get() = value };
+    }
+
+    /// All elements, when no run is under way.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        let len = self.len();
+        // SAFETY: `&mut self` proves that nobody else uses any element.
+        unsafe { self.get_mut(0..len) }
+    }
+}
