@@ -28,5 +28,7 @@ pub mod q5_1;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8_0;
+mod unit;
 
 pub use error::FormatError;
+pub use unit::{UNIT_LEN, Unit, bits, has_min, offset};

@@ -34,12 +34,15 @@ pub fn decode(block: &[u8; BLOCK_BYTES], out: &mut [f32; BLOCK_LEN]) {
     for (s, weights) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
         let scale = d * f32::from(scale(block, s));
         for (k, weight) in weights.iter_mut().enumerate() {
-            let i = 16 * s + k;
-            let high = block[HMASK_AT + i % 32] >> (i / 32) & 1;
-            let q = low_bits(&block[QS_AT..SCALES_AT], i) | high << 2;
-            *weight = scale * (f32::from(q) - 4.0);
+            *weight = scale * (f32::from(quant(block, 16 * s + k)) - 4.0);
         }
     }
+}
+
+/// The `q` of weight `i`, 0 to 7.
+pub(super) fn quant(block: &[u8; BLOCK_BYTES], i: usize) -> u8 {
+    let high = block[HMASK_AT + i % 32] >> (i / 32) & 1;
+    low_bits(&block[QS_AT..SCALES_AT], i) | high << 2
 }
 
 /// The scale of sub-block `s`, 0 to 15, in units of `d`: `scale - 32`, from -32 to 31.

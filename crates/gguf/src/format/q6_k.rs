@@ -38,7 +38,7 @@ pub fn decode(block: &[u8; BLOCK_BYTES], out: &mut [f32; BLOCK_LEN]) {
 }
 
 /// The `q` of weight `i`, 0 to 63.
-fn quant(block: &[u8; BLOCK_BYTES], i: usize) -> u8 {
+pub(super) fn quant(block: &[u8; BLOCK_BYTES], i: usize) -> u8 {
     let (n, j, l) = (i / 128, i % 128 / 32, i % 32);
     let low = block[QL_AT + 64 * n + 32 * (j % 2) + l] >> (j / 2 * 4) & 0xF;
     let high = block[QH_AT + 32 * n + l] >> (2 * j) & 3;

@@ -1,6 +1,6 @@
 //! The block formats, apart from the golden vectors.
 
-use gguf::format::{f16, q4_k};
+use gguf::format::{Unit, f16, q4_k};
 use gguf::{FormatError, TensorType};
 use proptest::prelude::*;
 
@@ -106,6 +106,27 @@ proptest! {
                     prop_assert!((weight - decoded).abs() <= limit, "{ty}: {weight} became {decoded}");
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn units_are_the_weights_of_their_blocks(bytes in prop::collection::vec(any::<u8>(), 2 * 210)) {
+        for ty in TensorType::ALL.iter().copied().filter(|&ty| gguf::format::bits(ty).is_some()) {
+            let row = &bytes[..bytes.len() / ty.block_bytes() * ty.block_bytes()];
+            let mut expected = vec![0.0; row.len() / ty.block_bytes() * ty.block_len()];
+            ty.decode(row, &mut expected).unwrap();
+            for (u, expected) in expected.chunks_exact(32).enumerate() {
+                let unit = Unit::of(ty, row, u).unwrap();
+                for (got, expected) in unit.decode(ty).iter().zip(expected) {
+                    let same = got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan());
+                    prop_assert!(same, "{ty}: {got} instead of {expected}");
+                }
+                let largest = unit.q.iter().max().unwrap();
+                prop_assert!(u32::from(*largest) < 1 << gguf::format::bits(ty).unwrap());
+            }
+            prop_assert_eq!(Unit::of(ty, row, expected.len() / 32), None);
         }
     }
 }
