@@ -7,5 +7,5 @@ mod tiny_model;
 mod tolerance;
 
 pub use random::Random;
-pub use tiny_model::TinyModel;
+pub use tiny_model::{TinyModel, random_matrix};
 pub use tolerance::{dot_bound, largest_relative_error};

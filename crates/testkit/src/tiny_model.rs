@@ -205,7 +205,8 @@ impl TinyModel {
 
 /// A random matrix whose outputs have about the deviation of its inputs times `gain`. Types without an encoder get random
 /// blocks with fitting scales.
-fn random_matrix(random: &mut Random, ty: TensorType, rows: usize, cols: usize, gain: f32) -> Vec<u8> {
+#[must_use]
+pub fn random_matrix(random: &mut Random, ty: TensorType, rows: usize, cols: usize, gain: f32) -> Vec<u8> {
     let scale = gain * (3.0 / cols as f32).sqrt();
     if let Ok(bytes) = ty.encode(&random.vector(rows * cols, scale)) {
         return bytes;
