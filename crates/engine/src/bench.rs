@@ -1,0 +1,129 @@
+//! How fast a model is, measured as llama.cpp's `llama-bench` does.
+
+use crate::language_model::Model;
+use crate::sampling::Pcg32;
+use crate::session::SEQUENCE;
+use model::{ForwardError, ForwardPass};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// What is timed: a prompt, then tokens one by one, behind a part of the context that is filled before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BenchTest {
+    /// Tokens of the prompt (`pp`).
+    pub n_prompt: usize,
+    /// Tokens one by one (`tg`).
+    pub n_gen: usize,
+    /// Tokens in the context before the clock starts (`d`).
+    pub n_depth: usize,
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BenchOptions {
+    /// How often.
+    pub repetitions: usize,
+    /// Whether to run once before, without the clock.
+    pub warmup: bool,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self { repetitions: 5, warmup: true }
+    }
+}
+
+/// A test that cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// Nothing to time.
+    #[error("there is nothing to measure: ask for a prompt, for generated tokens, or for both")]
+    Nothing,
+    /// More tokens than the context holds.
+    #[error("{tokens} tokens do not fit the context of {context_len} that the model was loaded with")]
+    Context {
+        /// Depth, prompt and generated tokens together.
+        tokens: usize,
+        /// Positions of the model's context.
+        context_len: usize,
+    },
+    /// The backend failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+/// Runs `test` and gives the time of each repetition. `on_repetition` hears each and may end it there.
+///
+/// The tokens are random, but for a BOS at the beginning of prompt and generation where the vocabulary adds it. Every token
+/// that is generated has its logits computed; nothing is sampled from them.
+///
+/// # Errors
+/// [`BenchError`].
+pub fn bench(
+    model: &mut Model,
+    test: BenchTest,
+    options: &BenchOptions,
+    on_repetition: &mut dyn FnMut(Duration) -> ControlFlow<()>,
+) -> Result<Vec<Duration>, BenchError> {
+    let tokens = [test.n_depth, test.n_prompt, test.n_gen].into_iter().fold(0, usize::saturating_add);
+    if test.n_prompt == 0 && test.n_gen == 0 {
+        return Err(BenchError::Nothing);
+    }
+    if tokens > model.context_len() {
+        return Err(BenchError::Context { tokens, context_len: model.context_len() });
+    }
+    let bos = model.tokenizer.as_ref().filter(|t| t.adds_bos()).and_then(|t| t.bos());
+    let n_vocab = u32::try_from(model.spec().n_vocab).unwrap_or(u32::MAX);
+    let mut bench = Bench { forward: &mut *model.forward, bos, n_vocab, rng: Pcg32::new(0, 0) };
+
+    bench.forward.truncate(SEQUENCE, 0);
+    if options.warmup {
+        bench.prompt(test.n_prompt)?;
+        bench.generate(test.n_gen.min(1))?;
+        bench.forward.truncate(SEQUENCE, 0);
+    }
+    bench.prompt(test.n_depth)?;
+    let mut samples = Vec::new();
+    for _ in 0..options.repetitions {
+        // What is in the context before is the same for every repetition, so it stays.
+        bench.forward.truncate(SEQUENCE, test.n_depth);
+        let started = Instant::now();
+        bench.prompt(test.n_prompt)?;
+        bench.generate(test.n_gen)?;
+        let sample = started.elapsed();
+        samples.push(sample);
+        if on_repetition(sample).is_break() {
+            break;
+        }
+    }
+    bench.forward.truncate(SEQUENCE, 0);
+    Ok(samples)
+}
+
+struct Bench<'a> {
+    forward: &'a mut dyn ForwardPass,
+    bos: Option<u32>,
+    n_vocab: u32,
+    rng: Pcg32,
+}
+
+impl Bench<'_> {
+    fn prompt(&mut self, n: usize) -> Result<(), ForwardError> {
+        if n == 0 {
+            return Ok(());
+        }
+        let mut tokens: Vec<u32> = (0..n).map(|_| self.rng.below(self.n_vocab)).collect();
+        tokens[0] = self.bos.unwrap_or(tokens[0]);
+        self.forward.forward_prompt(&tokens).map(drop)
+    }
+
+    fn generate(&mut self, n: usize) -> Result<(), ForwardError> {
+        let mut token = self.bos.unwrap_or_else(|| self.rng.below(self.n_vocab));
+        for _ in 0..n {
+            self.forward.forward_token(token)?;
+            token = self.rng.below(self.n_vocab);
+        }
+        Ok(())
+    }
+}
