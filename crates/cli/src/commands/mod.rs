@@ -1,0 +1,30 @@
+//! The commands, one file each.
+
+mod bench;
+mod chat;
+mod completions;
+mod devices;
+mod generation;
+mod info;
+mod perplexity;
+mod run;
+mod tokenize;
+
+use crate::args::Command;
+use crate::console::Console;
+use std::process::ExitCode;
+
+/// Does what the user asked for.
+pub(crate) fn run(command: Command, console: &Console) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => return run::run(&args, console),
+        Command::Chat(args) => return chat::chat(&args, console),
+        Command::Bench(args) => bench::bench(&args, console)?,
+        Command::Info(args) => info::info(&args, console)?,
+        Command::Tokenize(args) => tokenize::tokenize(&args, console)?,
+        Command::Perplexity(args) => perplexity::perplexity(&args, console)?,
+        Command::Devices(args) => devices::devices(&args)?,
+        Command::Completions(args) => completions::completions(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
