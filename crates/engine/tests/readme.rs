@@ -1,0 +1,51 @@
+//! The tables of README.md say what the program runs, no more and no less.
+
+use metal_attention::{LoadOptions, Model, ModelSource, TensorType, families};
+use std::collections::{BTreeMap, BTreeSet};
+use testkit::TinyModel;
+
+const README: &str = include_str!("../../../README.md");
+
+/// The rows of the table whose header begins with `column`: first cell, second cell.
+fn table(column: &str) -> BTreeMap<String, String> {
+    let header = format!("| {column} |");
+    let rows = README.lines().skip_while(|line| !line.starts_with(&header)).skip(2);
+    let cells = rows.take_while(|line| line.starts_with('|')).map(|line| {
+        let mut cells = line.trim_matches('|').splitn(2, '|').map(|cell| cell.trim().replace('`', ""));
+        (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
+    });
+    cells.collect()
+}
+
+#[test]
+fn architectures_are_those_of_the_family_table() {
+    let expected: BTreeMap<String, String> =
+        families().iter().map(|family| (family.name.to_owned(), family.models.to_owned())).collect();
+    assert_eq!(table("architecture"), expected);
+}
+
+#[test]
+fn tensor_types_are_those_with_decoders_and_say_which_are_decoded_at_load() {
+    let listed = table("tensor type");
+    let supported = TensorType::ALL.iter().filter(|ty| ty.is_supported());
+    let expected: BTreeSet<String> = supported.clone().map(|ty| ty.name().to_owned()).collect();
+    assert_eq!(listed.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    for ty in supported {
+        let bytes = TinyModel::wide(*ty).bytes();
+        let source = ModelSource::Memory { name: "tiny".into(), bytes };
+        let model = Model::load(source, &LoadOptions::default(), &mut |_| ()).unwrap();
+        let decoded = model.notes().iter().any(|note| note.contains("decoded to F32 at load"));
+        assert_eq!(listed[ty.name()].contains("decoded to F32 at load"), decoded, "{ty}");
+    }
+}
+
+#[test]
+fn pre_tokenizers_are_all_named() {
+    let sentence =
+        README.split("with the pre-tokenizers").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+    let listed: BTreeSet<&str> =
+        sentence.split([',', ' ', '\n']).map(|name| name.trim_matches('`')).collect();
+    let listed: BTreeSet<&str> =
+        listed.into_iter().filter(|name| !name.is_empty() && *name != "and").collect();
+    assert_eq!(listed, tokenizer::pre_tokenizer_names().collect());
+}
