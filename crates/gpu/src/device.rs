@@ -1,0 +1,269 @@
+//! Which adapter runs a model, and what it can do.
+
+use crate::error::GpuError;
+use std::sync::{Arc, Mutex};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
+
+/// Bytes of immediates that every kernel may use; Vulkan promises 128.
+pub(crate) const IMMEDIATE_BYTES: u32 = 128;
+
+/// Interfaces to a GPU, in the words of `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GpuBackend {
+    /// macOS and iOS.
+    Metal,
+    /// Linux, Windows, Android.
+    Vulkan,
+    /// Windows.
+    Dx12,
+}
+
+impl GpuBackend {
+    /// How it is spelt in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metal => "Metal",
+            Self::Vulkan => "Vulkan",
+            Self::Dx12 => "DX12",
+        }
+    }
+
+    fn of(backend: Backend) -> Option<Self> {
+        match backend {
+            Backend::Metal => Some(Self::Metal),
+            Backend::Vulkan => Some(Self::Vulkan),
+            Backend::Dx12 => Some(Self::Dx12),
+            _ => None,
+        }
+    }
+}
+
+/// What is asked of an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AdapterChoice {
+    /// Only this interface.
+    pub backend: Option<GpuBackend>,
+    /// The adapter with this number in [`adapters`], among those of the interface; software adapters can be had in this way only.
+    pub index: Option<usize>,
+    /// Take a software adapter where there is no other: for tests.
+    pub allow_software: bool,
+}
+
+/// An adapter, for the user to read.
+#[derive(Debug, Clone)]
+pub struct AdapterReport {
+    /// Its number among the adapters of its interface.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// The interface.
+    pub backend: GpuBackend,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Driver and its version.
+    pub driver: String,
+    /// The largest buffer.
+    pub max_buffer_bytes: u64,
+    /// The largest part of a buffer that a kernel sees.
+    pub max_binding_bytes: u64,
+    /// Memory that the threads of a workgroup share.
+    pub workgroup_memory_bytes: u32,
+    /// Threads of a workgroup.
+    pub max_workgroup_threads: u32,
+    /// Smallest and largest subgroup.
+    pub subgroup_sizes: (u32, u32),
+    /// Whether shaders can compute in f16.
+    pub f16: bool,
+    /// Sizes of cooperative matrices, as `MxNxK A->C`.
+    pub cooperative_matrices: Vec<String>,
+    /// What the kernels need and it lacks; empty where it can run them.
+    pub missing: Vec<String>,
+}
+
+/// An adapter that was opened.
+#[derive(Debug)]
+pub(crate) struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) backend: GpuBackend,
+    pub(crate) name: String,
+    pub(crate) caps: Caps,
+    /// Why the device was lost, once it is.
+    pub(crate) lost: Arc<Mutex<Option<String>>>,
+}
+
+/// What the kernels may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Caps {
+    pub(crate) subgroups: bool,
+    pub(crate) max_threads: u32,
+    pub(crate) workgroup_memory: u32,
+    /// Bytes of a binding, a multiple of 256.
+    pub(crate) max_binding: u64,
+}
+
+/// Every adapter of an interface that the kernels know, the numbers as `--device BACKEND:N` counts them.
+#[must_use]
+pub fn adapters() -> Vec<AdapterReport> {
+    let mut counts = [0; 3];
+    enumerate()
+        .iter()
+        .filter_map(|adapter| {
+            let info = adapter.get_info();
+            let backend = GpuBackend::of(info.backend)?;
+            let count = &mut counts[backend as usize];
+            *count += 1;
+            Some(report(adapter, &info, backend, *count - 1))
+        })
+        .collect()
+}
+
+impl Gpu {
+    /// Opens the best adapter that fits `choice`; its bindings are taken to be at most `binding_limit` bytes, if that is given.
+    pub(crate) fn open(choice: AdapterChoice, binding_limit: Option<u64>) -> Result<Self, GpuError> {
+        let adapter = choose(choice)?;
+        let info = adapter.get_info();
+        let backend = GpuBackend::of(info.backend).ok_or_else(|| GpuError::NoAdapter {
+            why: format!("{} is not an interface known here", info.backend),
+        })?;
+        let missing = missing(&adapter);
+        if !missing.is_empty() {
+            return Err(GpuError::Features { adapter: info.name, missing: missing.join(", ") });
+        }
+        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE | Features::TIMESTAMP_QUERY;
+        let limits = adapter.limits();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("metal-attention"),
+            required_features: Features::IMMEDIATES | (adapter.features() & wanted),
+            required_limits: Limits { max_immediate_size: IMMEDIATE_BYTES, ..limits.clone() },
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        }))
+        .map_err(|source| GpuError::Device { adapter: info.name.clone(), source })?;
+
+        let lost = Arc::new(Mutex::new(None));
+        let reason = Arc::clone(&lost);
+        device.set_device_lost_callback(move |why, message| {
+            if let Ok(mut reason) = reason.lock() {
+                reason.get_or_insert(format!("{why:?}: {message}"));
+            }
+        });
+        let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let caps = Caps {
+            subgroups: device.features().contains(Features::SUBGROUP),
+            max_threads: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            max_binding: binding_limit.map_or(max_binding, |limit| limit.min(max_binding)) / 256 * 256,
+        };
+        Ok(Self { device, queue, backend, name: info.name, caps, lost })
+    }
+
+    /// Waits until everything that was submitted is done.
+    pub(crate) fn wait(&self) -> Result<(), GpuError> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        if let Some(reason) = self.lost.lock().ok().and_then(|reason| reason.clone()) {
+            return Err(GpuError::Lost { reason });
+        }
+        polled.map(|_| ()).map_err(|error| GpuError::Lost { reason: error.to_string() })
+    }
+}
+
+fn enumerate() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: Backends::METAL | Backends::VULKAN | Backends::DX12,
+        // Validation layers cost time and are not there on users' machines; debug builds would ask for them.
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    pollster::block_on(instance.enumerate_adapters(Backends::METAL | Backends::VULKAN | Backends::DX12))
+}
+
+/// Discrete before integrated before anything else; software only by number or where it is allowed.
+fn choose(choice: AdapterChoice) -> Result<Adapter, GpuError> {
+    let of_backend = |adapter: &Adapter| {
+        let backend = GpuBackend::of(adapter.get_info().backend);
+        backend.is_some() && (choice.backend.is_none() || choice.backend == backend)
+    };
+    let mut fitting: Vec<Adapter> = enumerate().into_iter().filter(of_backend).collect();
+    let found: Vec<String> = fitting.iter().map(|a| describe(&a.get_info())).collect();
+    let wanted = choice.backend.map_or("GPU", GpuBackend::name);
+    let none = |why: &str| {
+        let found = if found.is_empty() { "none at all".to_owned() } else { found.join("; ") };
+        GpuError::NoAdapter { why: format!("{why}; adapters found: {found}") }
+    };
+    if let Some(index) = choice.index {
+        if index >= fitting.len() {
+            return Err(none(&format!("there is no {wanted} adapter number {index}")));
+        }
+        return Ok(fitting.swap_remove(index));
+    }
+    let rank = |adapter: &Adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    };
+    fitting.retain(|adapter| choice.allow_software || rank(adapter) < 4);
+    fitting
+        .into_iter()
+        .min_by_key(rank)
+        .ok_or_else(|| none(&format!("there is no {wanted} adapter that is not software")))
+}
+
+fn describe(info: &AdapterInfo) -> String {
+    format!("{} ({}, {})", info.name, info.backend, kind(info.device_type))
+}
+
+fn kind(device_type: DeviceType) -> &'static str {
+    match device_type {
+        DeviceType::DiscreteGpu => "discrete",
+        DeviceType::IntegratedGpu => "integrated",
+        DeviceType::VirtualGpu => "virtual",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "other",
+    }
+}
+
+/// What the kernels need and the adapter lacks.
+fn missing(adapter: &Adapter) -> Vec<String> {
+    let (features, limits) = (adapter.features(), adapter.limits());
+    let mut missing = Vec::new();
+    if !features.contains(Features::IMMEDIATES) || limits.max_immediate_size < IMMEDIATE_BYTES {
+        missing.push(format!("{IMMEDIATE_BYTES} bytes of immediates (push constants)"));
+    }
+    if limits.max_compute_invocations_per_workgroup < 256 {
+        missing.push("workgroups of 256 threads".to_owned());
+    }
+    if limits.max_compute_workgroup_storage_size < 16 << 10 {
+        missing.push("16 KiB of workgroup memory".to_owned());
+    }
+    missing
+}
+
+fn report(adapter: &Adapter, info: &AdapterInfo, backend: GpuBackend, index: usize) -> AdapterReport {
+    let limits = adapter.limits();
+    let matrices = adapter.cooperative_matrix_properties();
+    AdapterReport {
+        index,
+        name: info.name.clone(),
+        backend,
+        kind: kind(info.device_type),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        max_buffer_bytes: limits.max_buffer_size,
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        workgroup_memory_bytes: limits.max_compute_workgroup_storage_size,
+        max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
+        subgroup_sizes: (info.subgroup_min_size, info.subgroup_max_size),
+        f16: adapter.features().contains(Features::SHADER_F16),
+        cooperative_matrices: matrices
+            .iter()
+            .map(|m| format!("{}x{}x{} {:?}->{:?}", m.m_size, m.n_size, m.k_size, m.ab_type, m.cr_type))
+            .collect(),
+        missing: missing(adapter),
+    }
+}

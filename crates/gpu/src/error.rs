@@ -1,0 +1,56 @@
+//! What can go wrong between a model and a GPU.
+
+/// A backend that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuError {
+    /// No adapter fits what was asked for.
+    #[error("no usable GPU: {why}")]
+    NoAdapter {
+        /// What was asked for, and what there is.
+        why: String,
+    },
+    /// The adapter lacks features that the kernels need.
+    #[error("{adapter} cannot run the kernels: it lacks {missing}")]
+    Features {
+        /// Its name.
+        adapter: String,
+        /// The features, by name.
+        missing: String,
+    },
+    /// The driver refused a device.
+    #[error("{adapter} gave no device")]
+    Device {
+        /// The adapter's name.
+        adapter: String,
+        /// What the driver said.
+        #[source]
+        source: wgpu::RequestDeviceError,
+    },
+    /// A tensor's smallest part is larger than a binding may be.
+    #[error(
+        "tensor `{name}` has rows too long for this GPU: 32 of them take {need_bytes} bytes, a binding holds {limit_bytes}"
+    )]
+    BindingLimit {
+        /// The tensor.
+        name: String,
+        /// Bytes of a group of rows.
+        need_bytes: u64,
+        /// The adapter's limit.
+        limit_bytes: u64,
+    },
+    /// The driver found fault with a shader or a command: a defect of this program.
+    #[error("the GPU driver refused {what}: {message}")]
+    Refused {
+        /// What was being made or run.
+        what: String,
+        /// The driver's words.
+        message: String,
+    },
+    /// The device stopped answering.
+    #[error("the GPU was lost: {reason}")]
+    Lost {
+        /// The driver's words.
+        reason: String,
+    },
+}

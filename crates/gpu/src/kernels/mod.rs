@@ -1,0 +1,89 @@
+//! The kernels. Each has a skeleton `<name>.wgsl` and, beside it, its variants, parameters and launch in `<name>.rs`.
+//!
+//! All of them see the same buffers (`shared/bindings.wgsl`) and find their parts by offsets in their immediates:
+//!
+//! - `quads`, `words`: the weights, twice. Tensors lie as `layout` says; vectors (norms, biases) are f32, padded with zeros to
+//!   32 elements.
+//! - `kv`: keys and values, f16 in pairs, `[n_blocks, n_kv_heads, 2 (key, value), 32 positions, head_dim / 8]` quads of 8
+//!   elements for each layer, `head_dim` rounded up to 8 with zeros.
+//! - `scratch`: f32. A vector in it begins at a multiple of 4 floats and has room for a multiple of 32; what lies behind its last
+//!   element is not defined unless its producer says so.
+//! - `tables`: u32, written by the host between passes. Cosine and sine of pair `i` at position `t` are the floats
+//!   `tables[rope + (t * n_rot / 2 + i) * 2]` and the one after; a block table is block numbers, position `t` in block
+//!   `tables[table + t / 32]`; a row is four words: position, offset of its block table, offset of its ids in `tokens`, 0.
+//! - `tokens`: ids by position, `tokens[ids + t]`.
+
+pub(crate) mod argmax;
+pub(crate) mod attend;
+pub(crate) mod attend_prompt;
+pub(crate) mod draw;
+pub(crate) mod embed;
+pub(crate) mod gemm;
+pub(crate) mod heads;
+pub(crate) mod matvec;
+pub(crate) mod matvec_rows;
+pub(crate) mod merge_attention;
+pub(crate) mod next_token;
+pub(crate) mod rms_norm;
+pub(crate) mod rope_kv;
+pub(crate) mod sampling;
+pub(crate) mod top_candidates;
+
+use crate::device::Caps;
+
+/// Which kernel, in which variant: what a pipeline is made from, and found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kernel {
+    Matvec(matvec::Matvec),
+    MatvecRows(matvec_rows::MatvecRows),
+    Gemm(gemm::Gemm),
+    Embed(embed::Embed),
+    RmsNorm(rms_norm::RmsNorm),
+    Argmax(argmax::Argmax),
+    NextToken(next_token::NextToken),
+    TopCandidates(top_candidates::TopCandidates),
+    Draw(draw::Draw),
+    RopeKv(rope_kv::RopeKv),
+    Attend(attend::Attend),
+    AttendPrompt(attend_prompt::AttendPrompt),
+    MergeAttention(merge_attention::MergeAttention),
+}
+
+impl Kernel {
+    /// The shader's name, in listings and in the driver's messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Matvec(kernel) => kernel.name(),
+            Self::MatvecRows(kernel) => kernel.name(),
+            Self::Gemm(kernel) => kernel.name(),
+            Self::Embed(kernel) => kernel.name(),
+            Self::RmsNorm(kernel) => kernel.name(),
+            Self::Argmax(kernel) => kernel.name(),
+            Self::NextToken(kernel) => kernel.name(),
+            Self::TopCandidates(kernel) => kernel.name(),
+            Self::Draw(kernel) => kernel.name(),
+            Self::RopeKv(kernel) => kernel.name(),
+            Self::Attend(kernel) => kernel.name(),
+            Self::AttendPrompt(kernel) => kernel.name(),
+            Self::MergeAttention(kernel) => kernel.name(),
+        }
+    }
+
+    pub(crate) fn source(&self, caps: Caps) -> String {
+        match self {
+            Self::Matvec(kernel) => kernel.source(caps),
+            Self::MatvecRows(kernel) => kernel.source(),
+            Self::Gemm(kernel) => kernel.source(),
+            Self::Embed(kernel) => kernel.source(),
+            Self::RmsNorm(kernel) => kernel.source(caps),
+            Self::Argmax(kernel) => kernel.source(caps),
+            Self::NextToken(kernel) => kernel.source(caps),
+            Self::TopCandidates(kernel) => kernel.source(caps),
+            Self::Draw(kernel) => kernel.source(caps),
+            Self::RopeKv(kernel) => kernel.source(),
+            Self::Attend(kernel) => kernel.source(),
+            Self::AttendPrompt(kernel) => kernel.source(),
+            Self::MergeAttention(kernel) => kernel.source(),
+        }
+    }
+}

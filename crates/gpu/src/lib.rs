@@ -1,0 +1,36 @@
+//! The forward pass on the GPU: one set of WGSL kernels, through wgpu, on Metal, Vulkan and DX12.
+//!
+//! At load a [`model::ModelSpec`] becomes a [`plan`]: a plain list of steps (kernel, offsets, grid) that prints as a listing
+//! and whose length is the number of dispatches a token takes. Weights are repacked once ([`layout`]) into few large buffers;
+//! every step finds its numbers by offsets in its immediates, so that nothing but those changes from token to token.
+//!
+//! Each kernel is a pair of files in [`kernels`]: the shader, and beside it everything that the host does for it. Decoding of
+//! block formats, reductions and the like are shared snippets; a kernel's variants are its skeleton with other snippets and
+//! constants, composed by [`shader`] and compiled once by [`pipeline`].
+//!
+//! A greedy token needs nothing from the host: the last step of a token picks the id and writes that token's embedding where
+//! the next one begins, so that several tokens are submitted ahead and their ids are read late.
+#![deny(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, reason = "sizes are checked against the adapter's limits at load")]
+
+mod buffer;
+mod device;
+mod error;
+mod forward;
+mod kernels;
+mod layout;
+mod measure;
+mod pipeline;
+mod plan;
+mod planner;
+mod shader;
+mod tensors;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use device::{AdapterChoice, AdapterReport, GpuBackend, adapters};
+pub use error::GpuError;
+pub use forward::{GpuForwardPass, GpuOptions};
+pub use measure::{Measurement, measure};

@@ -1,0 +1,155 @@
+//! Pipelines: the one place where shaders become them.
+
+use crate::device::{Gpu, IMMEDIATE_BYTES};
+use crate::error::GpuError;
+use crate::kernels::Kernel;
+use std::collections::HashMap;
+use wgpu::{BindGroup, BindGroupLayout, Buffer, ComputePipeline, PipelineLayout};
+
+/// Whether shaders keep the checks that wgpu adds to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// Bounds, loops and divisions checked, workgroup memory zeroed: for tests.
+    On,
+    /// None of it: what the kernels touch is bounded by their plans, and tested.
+    Off,
+}
+
+/// Compiled kernels of one device, and the layout that all of them share.
+#[derive(Debug)]
+pub(crate) struct Pipelines {
+    layout: PipelineLayout,
+    groups: [BindGroupLayout; 3],
+    checks: Checks,
+    compiled: HashMap<Kernel, ComputePipeline>,
+}
+
+impl Pipelines {
+    pub(crate) fn new(gpu: &Gpu, checks: Checks) -> Self {
+        let group = |label: &str, read_only: &[bool]| {
+            let entries: Vec<_> = (0..).zip(read_only).map(|(i, &read_only)| entry(i, read_only)).collect();
+            gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(label),
+                entries: &entries,
+            })
+        };
+        let groups =
+            [group("weights", &[true, true]), group("kv", &[false]), group("scratch", &[false, true, false])];
+        let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some("all kernels"),
+            bind_group_layouts: &groups.each_ref().map(Some),
+            immediate_size: IMMEDIATE_BYTES,
+        });
+        Self { layout, groups, checks, compiled: HashMap::new() }
+    }
+
+    pub(crate) fn weights(&self, gpu: &Gpu, weights: &Buffer) -> BindGroup {
+        self.bind(gpu, 0, &[weights, weights])
+    }
+
+    pub(crate) fn kv(&self, gpu: &Gpu, kv: &Buffer) -> BindGroup {
+        self.bind(gpu, 1, &[kv])
+    }
+
+    pub(crate) fn scratch(&self, gpu: &Gpu, scratch: &Buffer, tables: &Buffer, tokens: &Buffer) -> BindGroup {
+        self.bind(gpu, 2, &[scratch, tables, tokens])
+    }
+
+    fn bind(&self, gpu: &Gpu, group: usize, buffers: &[&Buffer]) -> BindGroup {
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.groups[group],
+            entries: &entries,
+        })
+    }
+
+    /// Compiles what is not compiled yet, on several threads.
+    pub(crate) fn prepare(
+        &mut self,
+        gpu: &Gpu,
+        kernels: impl IntoIterator<Item = Kernel>,
+    ) -> Result<(), GpuError> {
+        let mut missing: Vec<Kernel> = Vec::new();
+        for kernel in kernels {
+            if !self.compiled.contains_key(&kernel) && !missing.contains(&kernel) {
+                missing.push(kernel);
+            }
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len()).max(1);
+        let this = &*self;
+        let made = std::thread::scope(|scope| {
+            let share = |i| missing.iter().skip(i).step_by(threads);
+            let workers: Vec<_> = (0..threads)
+                .map(|i| {
+                    scope.spawn(move || {
+                        share(i).map(|&k| Ok((k, this.compile(gpu, k)?))).collect::<Result<Vec<_>, _>>()
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+        });
+        for worker in made {
+            let compiled = worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            self.compiled.extend(compiled);
+        }
+        Ok(())
+    }
+
+    /// A kernel that was prepared.
+    pub(crate) fn get(&self, kernel: &Kernel) -> &ComputePipeline {
+        &self.compiled[kernel]
+    }
+
+    #[allow(unsafe_code, reason = "shaders without the checks that wgpu adds")]
+    #[expect(clippy::disallowed_methods, reason = "the one place where pipelines are made")]
+    fn compile(&self, gpu: &Gpu, kernel: Kernel) -> Result<ComputePipeline, GpuError> {
+        let name = kernel.name();
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(gpu.caps).into()),
+        };
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = match self.checks {
+            Checks::On => gpu.device.create_shader_module(descriptor),
+            // SAFETY: every index that a kernel forms is bounded by the plan that launches it; the tests run the same shaders
+            // with checks, compare every bit, and put guards around every region.
+            Checks::Off => unsafe {
+                gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            },
+        };
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&name),
+            layout: Some(&self.layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: self.checks == Checks::On,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
+            cache: None,
+        });
+        match pollster::block_on(scope.pop()) {
+            Some(error) => {
+                Err(GpuError::Refused { what: format!("kernel {name}"), message: error.to_string() })
+            }
+            None => Ok(pipeline),
+        }
+    }
+}
+
+fn entry(binding: u32, read_only: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}

@@ -1,0 +1,167 @@
+//! Shader text: a kernel's skeleton, the shared snippets that it needs, and constants.
+
+use crate::device::Caps;
+use crate::kernels::sampling::{MOST_K, MOST_VOCAB};
+use crate::layout::{UnitWords, quant_offset};
+use gguf::TensorType;
+use gguf::format::{bits, has_min};
+use std::fmt::Write;
+
+/// Text under construction.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Shader(String);
+
+impl Shader {
+    pub(crate) fn constant(mut self, name: &str, value: usize) -> Self {
+        let _ = writeln!(self.0, "const {name}: u32 = {value}u;");
+        self
+    }
+
+    pub(crate) fn float(mut self, name: &str, value: f32) -> Self {
+        // The shortest text that reads back as the same number.
+        let _ = writeln!(self.0, "const {name}: f32 = {value:?};");
+        self
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.0.push_str(text);
+        if !text.ends_with('\n') {
+            self.0.push('\n');
+        }
+        self
+    }
+
+    /// The buffers that every kernel sees.
+    pub(crate) fn bindings(self) -> Self {
+        self.text(include_str!("shared/bindings.wgsl"))
+    }
+
+    /// `group_sum`, `group_max` and `start`, which every invocation calls first.
+    pub(crate) fn reduce(self, caps: Caps, threads: usize) -> Self {
+        let this = self.constant("GROUP_THREADS", threads);
+        match caps.subgroups {
+            true => this.text(include_str!("shared/reduce_subgroup.wgsl")),
+            false => this.text(include_str!("shared/reduce_shared.wgsl")),
+        }
+    }
+
+    /// `Raw`, `load_unit`, `unit_weights` and `dot_unit` for weights of `ty`, whose areas the immediates `p` give.
+    pub(crate) fn decoder(self, ty: TensorType) -> Self {
+        let this = self.text(&load_unit(ty)).float("OFFSET", f32::from(quant_offset(ty)));
+        let quants = match (ty, bits(ty)) {
+            (TensorType::F32, _) => include_str!("shared/quants_f32.wgsl"),
+            (TensorType::BF16, _) => include_str!("shared/quants_bf16.wgsl"),
+            (_, None) => include_str!("shared/quants_f16.wgsl"),
+            (_, Some(2)) => include_str!("shared/quants_2.wgsl"),
+            (_, Some(3)) => include_str!("shared/quants_3.wgsl"),
+            (_, Some(4)) => include_str!("shared/quants_4.wgsl"),
+            (_, Some(5)) => include_str!("shared/quants_5.wgsl"),
+            (_, Some(6)) => include_str!("shared/quants_6.wgsl"),
+            (_, Some(_)) => include_str!("shared/quants_8.wgsl"),
+        };
+        let words = UnitWords::of(ty);
+        let scales = match (ty, has_min(ty)) {
+            _ if bits(ty).is_none() => include_str!("shared/scales_none.wgsl"),
+            (TensorType::Q2_K, _) => include_str!("shared/scales_min_halves.wgsl"),
+            (_, true) if words.supers => include_str!("shared/scales_min_bytes.wgsl"),
+            (_, true) => include_str!("shared/scales_min_word.wgsl"),
+            (_, false) if words.supers => include_str!("shared/scales_halves.wgsl"),
+            (_, false) => include_str!("shared/scales_one.wgsl"),
+        };
+        this.text(quants).text(include_str!("shared/dot.wgsl")).text(scales)
+    }
+
+    /// `Best`, `key`, `changed_key`, `better`, `store_best`, `load_best` and `group_best`; after `reduce`.
+    pub(crate) fn best(self, caps: Caps) -> Self {
+        let this = self.text(include_str!("shared/best.wgsl"));
+        match caps.subgroups {
+            true => this.text(include_str!("shared/best_subgroup.wgsl")),
+            false => this.text(include_str!("shared/best_shared.wgsl")),
+        }
+    }
+
+    /// `prepare(t, first)`, which every invocation calls before `penalised(logit, i)` is the logit of id `first + i`, `i` below
+    /// `chunk`; both do nothing without penalties.
+    pub(crate) fn penalties(self, on: bool, chunk: usize) -> Self {
+        let this = self.constant("CHUNK", chunk);
+        match on {
+            true => this.text(include_str!("shared/penalties.wgsl")),
+            false => this.text(
+                "fn prepare(t: u32, first: u32) {}\nfn penalised(logit: f32, i: u32) -> f32 { return logit; }",
+            ),
+        }
+    }
+
+    /// `select_best`, which puts the best of many in `ordered`; after `best`.
+    pub(crate) fn select(self) -> Self {
+        self.constant("MOST", MOST_K)
+            .constant("MOST_INDEX", MOST_VOCAB - 1)
+            .text(include_str!("shared/select.wgsl"))
+    }
+
+    /// `gather`: rows of the embedding in format `ty` to scratch.
+    pub(crate) fn gather(self, ty: TensorType) -> Self {
+        self.decoder(ty).text(include_str!("shared/gather.wgsl"))
+    }
+
+    /// `embed(id, t)`, which writes a token's embedding to `p.x`, if it has a format.
+    pub(crate) fn embed_chosen(self, embedding: Option<TensorType>) -> Self {
+        match embedding {
+            Some(ty) => self.gather(ty).text("fn embed(id: u32, t: u32) { gather(id, p.x / 4u, t); }"),
+            None => self.text("fn embed(id: u32, t: u32) {}"),
+        }
+    }
+
+    /// An entry point that calls `start`, and then the kernel's `run(workgroup, thread)`; after `reduce`.
+    pub(crate) fn entry(self, caps: Caps) -> Self {
+        let (builtins, start) = match caps.subgroups {
+            true => (
+                ", @builtin(subgroup_invocation_id) lane_id: u32, @builtin(subgroup_size) size: u32",
+                "start(t, lane_id, size)",
+            ),
+            false => ("", "start(t, 0u, 1u)"),
+        };
+        self.text(&format!(
+            "@compute @workgroup_size(GROUP_THREADS)\n\
+             fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{builtins}) {{\n\
+             \x20 {start};\n  run(wg.x, t);\n}}"
+        ))
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// The words of a unit, and how they are loaded.
+fn load_unit(ty: TensorType) -> String {
+    let unit = UnitWords::of(ty);
+    let mut fields = String::new();
+    let mut loads = String::new();
+    for k in 0..unit.quads {
+        let _ = write!(fields, "q{k}: vec4<u32>, ");
+        let _ = write!(loads, "quads[p.quads + (at * {}u + {k}u) * 8u + row], ", unit.quads);
+    }
+    for k in 0..unit.words {
+        // Types with a scale and a minimum of their own have both in the last word.
+        let own_minimum = has_min(ty) && !unit.supers && k + 1 == unit.words;
+        let name = if own_minimum { "dm".to_owned() } else { format!("w{k}") };
+        let _ = write!(fields, "{name}: u32, ");
+        let _ = write!(loads, "words[p.words + (at * {}u + {k}u) * 8u + row], ", unit.words);
+    }
+    if unit.pairs {
+        fields.push_str("pair: u32, ");
+        loads.push_str(
+            "(words[p.pairs + (block * ((p.n_units + 1u) / 2u) + u / 2u) * 8u + row] >> (u % 2u * 16u)) & 0xffffu, ",
+        );
+    }
+    if unit.supers {
+        fields.push_str("supers: u32, ");
+        loads.push_str("words[p.supers + (block * ((p.n_units + 7u) / 8u) + u / 8u) * 8u + row], ");
+    }
+    format!(
+        "struct Raw {{ {fields}}}\n\
+         // The words of unit `u` of row `r` of row group `g`.\n\
+         fn load_unit(g: u32, u: u32, r: u32) -> Raw {{\n  let block = g * 4u + r / 8u;\n  let row = r % 8u;\n  let at = block * p.n_units + u;\n  return Raw({loads});\n}}\n"
+    )
+}

@@ -1,0 +1,101 @@
+//! Attention of prompts, against the same definition as that of single rows.
+
+use super::history::{History, Sum, heads};
+use super::{GUARD, Lab, Memory, POISON, floats, words};
+use crate::kernels::attend_prompt::{AttendPrompt, Params};
+use crate::kernels::heads::Heads;
+use crate::pipeline::Checks;
+use testkit::Random;
+
+/// `n_rows` rows of a sequence, the first at position `first`.
+fn check(labs: &mut [Lab; 2], kernel: AttendPrompt, heads: Heads, first: usize, n_rows: usize) {
+    let seed = (1000 * first + n_rows) as u64;
+    let what = format!("{} {heads:?}: {n_rows} rows from {first}, seed {seed}", kernel.name());
+    let random = &mut Random::new(seed);
+    // Another sequence's blocks lie between, and must not matter.
+    let history = History::new(random, heads, &[40, first + n_rows]);
+    let stride = heads.width().next_multiple_of(32) + 32;
+    let vectors: Vec<_> = (0..n_rows).map(|_| random.vector(heads.width(), 3.0)).collect();
+    let out = GUARD + n_rows * stride + GUARD;
+    let out_stride = heads.width().next_multiple_of(32) + 64;
+    let mut scratch = vec![POISON; out + n_rows * out_stride + GUARD];
+    for (to, vector) in scratch[GUARD..].chunks_mut(stride).zip(&vectors) {
+        to[..vector.len()].copy_from_slice(&words(vector));
+    }
+    let memory = Memory {
+        weights: vec![0; 4],
+        kv: history.kv.clone(),
+        scratch,
+        tables: history.tables.clone(),
+        tokens: vec![0; 4],
+    };
+    let params = Params {
+        q: GUARD as u32,
+        stride: stride as u32,
+        out: out as u32,
+        out_stride: out_stride as u32,
+        kv: history.base,
+        first: first as u32,
+        table: history.table(1),
+        n_rows: n_rows as u32,
+    };
+    let mut run =
+        |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), kernel.grid(n_rows), &memory);
+    let after = run(0);
+    for i in [1, 1] {
+        let again = run(i);
+        assert!(after.scratch == again.scratch, "{what}: another run, another result");
+    }
+    assert!(after.kv == memory.kv, "{what}: something was written to the cache");
+    let width = heads.width();
+    let mut expected = memory.scratch.clone();
+    for (row, q) in vectors.iter().enumerate() {
+        let at = out + row * out_stride;
+        let q: Vec<Sum> = q.iter().map(|&v| (f64::from(v), f64::from(v).abs())).collect();
+        history.check(&what, 1, first + row, &q, &floats(&after.scratch[at..at + width]));
+        expected[at..at + width].copy_from_slice(&after.scratch[at..at + width]);
+        expected[at + width..at + width.next_multiple_of(32)].fill(0);
+    }
+    assert!(
+        expected == after.scratch,
+        "{what}: something else was written, or what follows a row is not zero"
+    );
+}
+
+#[test]
+fn a_prompt_attends_as_its_rows_would_one_by_one() {
+    let mut labs = [Lab::new(Checks::On), Lab::new(Checks::Off)];
+    // (heads, bytes of workgroup memory: for tiles of 32, 16 and 8 rows)
+    let cases = [
+        (heads(9, 3, 64), 32 << 10),
+        (heads(4, 4, 12), 16 << 10),
+        (heads(8, 1, 80), 24 << 10),
+        (heads(5, 1, 16), 16 << 10),
+        (heads(8, 2, 128), 24 << 10),
+    ];
+    for (i, (heads, workgroup_memory)) in cases.into_iter().enumerate() {
+        let kernel =
+            AttendPrompt::new(heads, crate::device::Caps { workgroup_memory, ..labs[0].gpu.caps }).unwrap();
+        for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
+            let first = [5, 31, 32, 64, 1][(i + j) % 5];
+            check(&mut labs, kernel, heads, first, n_rows);
+        }
+    }
+}
+
+#[test]
+fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
+    let caps = Lab::new(Checks::Off).gpu.caps;
+    let name = |head_dim, workgroup_memory| {
+        let kernel =
+            AttendPrompt::new(heads(8, 2, head_dim), crate::device::Caps { workgroup_memory, ..caps });
+        kernel.map(|kernel| kernel.name())
+    };
+    assert_eq!(name(64, 32 << 10).as_deref(), Some("attend_prompt_32x64"));
+    assert_eq!(name(128, 48 << 10).as_deref(), Some("attend_prompt_32x128"));
+    assert_eq!(name(128, 32 << 10).as_deref(), Some("attend_prompt_16x128"));
+    assert_eq!(name(64, 16 << 10).as_deref(), Some("attend_prompt_16x64"));
+    assert_eq!(name(128, 24 << 10).as_deref(), Some("attend_prompt_8x128"));
+    assert_eq!(name(512, 32 << 10), None);
+    assert_eq!(name(6, 32 << 10), None);
+}

@@ -1,0 +1,64 @@
+//! RMSNorm of rows against f64.
+
+use super::sampling::{Step, assert_only, labs, memory};
+use super::{Lab, floats, words};
+use crate::kernels::rms_norm::{Params, RmsNorm};
+use testkit::Random;
+
+const EPS: f32 = 1e-5;
+
+/// `n_rows` rows of `n_cols`, onto themselves or elsewhere; all of scratch afterwards.
+fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), in_place: bool) -> Vec<u32> {
+    let mut random = Random::new(seed);
+    let what = format!("[{n_rows}, {n_cols}] seed {seed}");
+    let padded = n_cols.next_multiple_of(32);
+    let stride = padded + if in_place { 0 } else { 32 };
+    let rows: Vec<Vec<f32>> = (0..n_rows)
+        .map(|i| {
+            let scale = [3.0, 1e-4, 60000.0, 0.0][i % 4];
+            random.vector(n_cols, scale)
+        })
+        .collect();
+    let weights = random.vector(n_cols, 2.0);
+    let mut memory = memory();
+    memory.weights = words(&weights);
+    memory.weights.splice(0..0, [0; 8]);
+    memory.weights.resize(8 + padded, 0);
+    // What lies behind a row stays poison, a NaN.
+    let x = memory.region(n_rows * stride);
+    for (i, row) in rows.iter().enumerate() {
+        memory.scratch[x + i * stride..][..n_cols].copy_from_slice(&words(row));
+    }
+    let (y, y_stride) = if in_place { (x, stride) } else { (memory.region(n_rows * padded), padded) };
+    let kernel = RmsNorm { n_cols, eps_bits: EPS.to_bits() };
+    let params =
+        Params { x: x as u32, x_stride: stride as u32, y: y as u32, y_stride: y_stride as u32, norm: 2 };
+    let after = lab.run_all(&[Step::new(kernel.kernel(), &params, kernel.grid(n_rows))], &memory);
+    assert_only(&memory.scratch, &after.scratch, &[y..y + n_rows * y_stride], &what);
+    for (i, row) in rows.iter().enumerate() {
+        let got = floats(&after.scratch[y + i * y_stride..][..padded]);
+        let mean = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n_cols as f64;
+        let scale = 1.0 / (mean + f64::from(EPS)).sqrt();
+        for ((&got, &x), &w) in got.iter().zip(row).zip(&weights) {
+            let want = f64::from(x) * scale * f64::from(w);
+            assert!((f64::from(got) - want).abs() <= 1e-6 * want.abs(), "{what} row {i}: {got} for {want}");
+        }
+        assert!(got[n_cols..].iter().all(|v| v.to_bits() & 0x7fff_ffff == 0), "{what}: zeros behind the row");
+    }
+    after.scratch
+}
+
+#[test]
+fn rows_agree_with_f64() {
+    let mut labs = labs();
+    for (seed, shape) in
+        (0..).zip([(1, 1), (4, 31), (5, 32), (3, 576), (2, 1000), (1, 1025), (4, 4096), (1, 9999)])
+    {
+        for in_place in [false, true] {
+            let [checked, unchecked, plain] = &mut labs;
+            let a = check(checked, seed, shape, in_place);
+            assert!(a == check(unchecked, seed, shape, in_place), "{shape:?}: checks change the result");
+            check(plain, seed, shape, in_place);
+        }
+    }
+}

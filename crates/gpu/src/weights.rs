@@ -1,0 +1,214 @@
+//! Weights on the device: tensors repacked, fused where they are read together, split where a binding ends.
+
+use crate::device::Gpu;
+use crate::error::GpuError;
+use crate::layout::{Areas, GROUP, UNIT, pack};
+use gguf::TensorType;
+use model::Weight;
+use std::ops::Range;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use wgpu::Buffer;
+
+/// A tensor, or the part of one that lies in one buffer: what a kernel's immediates say of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Which buffer.
+    pub(crate) buffer: usize,
+    pub(crate) ty: TensorType,
+    /// Elements of a row.
+    pub(crate) n_cols: usize,
+    /// Offsets of its areas: the first in quads, the others in words.
+    pub(crate) quads: u32,
+    pub(crate) words: u32,
+    pub(crate) pairs: u32,
+    pub(crate) supers: u32,
+    pub(crate) n_units: u32,
+    /// Row groups of this part, and the first of them in the whole tensor.
+    pub(crate) n_groups: usize,
+    pub(crate) first_group: usize,
+}
+
+/// How tensors that are read together share row groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One after another, each from a row group of its own.
+    Joined,
+    /// Taking turns, group by group.
+    Alternating,
+}
+
+/// Tensors laid out in buffers, before any of them exists.
+#[derive(Default)]
+pub(crate) struct Layout<'a> {
+    limit_words: usize,
+    /// Words of each buffer so far.
+    lens: Vec<usize>,
+    tensors: Vec<Job<'a>>,
+    vectors: Vec<(usize, usize, Vec<f32>)>,
+}
+
+/// A part to be packed.
+struct Job<'a> {
+    buffer: usize,
+    start: usize,
+    areas: Areas,
+    sources: Vec<&'a Weight<'a>>,
+    order: Order,
+    groups: Range<usize>,
+}
+
+impl<'a> Layout<'a> {
+    pub(crate) fn new(gpu: &Gpu) -> Self {
+        Self { limit_words: (gpu.caps.max_binding / 4) as usize, ..Self::default() }
+    }
+
+    /// Tensors of one type and row length, as one. With `vector` (a norm, a bias), which is put into the same buffer; its offset
+    /// in words comes with each part.
+    pub(crate) fn add(
+        &mut self,
+        sources: &[&'a Weight<'a>],
+        order: Order,
+        vectors: &[Vec<f32>],
+    ) -> Result<Vec<(Placed, Vec<u32>)>, GpuError> {
+        let (ty, cols) = (sources[0].ty, sources[0].cols);
+        let n_groups: usize = sources.iter().map(|w| w.rows.div_ceil(GROUP)).sum();
+        let beside: usize = vectors.iter().map(|v| v.len().next_multiple_of(UNIT)).sum();
+        let words = |groups: usize| Areas::new(ty, groups * GROUP, cols).len_words() + beside;
+        let step = if order == Order::Alternating { sources.len() } else { 1 };
+        if words(step) > self.limit_words {
+            return Err(GpuError::BindingLimit {
+                name: sources[0].name.clone(),
+                need_bytes: 4 * words(step) as u64,
+                limit_bytes: 4 * self.limit_words as u64,
+            });
+        }
+        let mut parts = Vec::new();
+        let mut first = 0;
+        while first < n_groups {
+            let room = self.limit_words - self.lens.last().copied().unwrap_or(self.limit_words);
+            let rest = n_groups - first;
+            let fits = |groups: usize, room: usize| words(groups) <= room;
+            // A tensor goes into the buffer at hand whole, or begins a new one.
+            if !fits(rest, room) {
+                self.lens.push(0);
+            }
+            let mut groups = rest;
+            if !fits(rest, self.limit_words) {
+                let per_group = (words(64 * step) - beside).div_ceil(64 * step);
+                groups = ((self.limit_words - beside) / per_group / step * step).clamp(step, rest);
+                while !fits(groups, self.limit_words) {
+                    groups -= step;
+                }
+            }
+            parts.push(self.place(sources, order, vectors, first..first + groups));
+            first += groups;
+        }
+        Ok(parts)
+    }
+
+    fn place(
+        &mut self,
+        sources: &[&'a Weight<'a>],
+        order: Order,
+        vectors: &[Vec<f32>],
+        groups: Range<usize>,
+    ) -> (Placed, Vec<u32>) {
+        let (ty, cols) = (sources[0].ty, sources[0].cols);
+        let areas = Areas::new(ty, groups.len() * GROUP, cols);
+        let buffer = self.lens.len() - 1;
+        let start = self.lens[buffer];
+        self.lens[buffer] += areas.len_words();
+        let offsets = vectors.iter().map(|values| {
+            let at = self.lens[buffer];
+            self.lens[buffer] += values.len().next_multiple_of(UNIT);
+            self.vectors.push((buffer, at, values.clone()));
+            at as u32
+        });
+        let offsets = offsets.collect();
+        let [quads, words, pairs, supers, _] = areas.starts().map(|at| (start + at) as u32);
+        let placed = Placed {
+            buffer,
+            ty,
+            n_cols: cols,
+            quads: quads / 4,
+            words,
+            pairs,
+            supers,
+            n_units: cols.div_ceil(UNIT) as u32,
+            n_groups: groups.len(),
+            first_group: groups.start,
+        };
+        self.tensors.push(Job { buffer, start, areas, sources: sources.to_vec(), order, groups });
+        (placed, offsets)
+    }
+
+    /// Bytes of all buffers.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.lens.iter().map(|&words| 4 * words as u64).sum()
+    }
+
+    /// Makes the buffers and fills them: packing on all threads, uploading from this one; `progress` hears the share done.
+    pub(crate) fn upload(self, gpu: &Gpu, progress: &mut dyn FnMut(f32)) -> Result<Vec<Buffer>, GpuError> {
+        let total = self.len_bytes().max(1) as f32;
+        let buffers: Vec<Buffer> =
+            self.lens.iter().map(|&words| gpu.private("weights", 4 * words as u64)).collect();
+        for (buffer, at, values) in &self.vectors {
+            gpu.queue.write_buffer(&buffers[*buffer], 4 * *at as u64, bytemuck::cast_slice(values));
+        }
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let queue = Mutex::new(self.tensors.iter());
+        // A packed tensor for each thread waits to be uploaded: no more is in memory beside the buffers.
+        let (sender, packed) = mpsc::sync_channel(threads);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let (queue, sender) = (&queue, sender.clone());
+                scope.spawn(move || {
+                    while let Some(job) = queue.lock().ok().and_then(|mut jobs| jobs.next()) {
+                        if sender.send((job, job.pack())).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut done = 0;
+            for (job, words) in packed {
+                let bytes: &[u8] = bytemuck::cast_slice(&words);
+                gpu.queue.write_buffer(&buffers[job.buffer], 4 * job.start as u64, bytes);
+                // Staging memory is given back only by a submit that has finished.
+                gpu.queue.submit([]);
+                done += bytes.len();
+                progress(done as f32 / total);
+            }
+        });
+        gpu.wait()?;
+        Ok(buffers)
+    }
+}
+
+impl Job<'_> {
+    fn pack(&self) -> Vec<u32> {
+        let mut words = vec![0; self.areas.len_words()];
+        let mut first = 0;
+        for (i, source) in self.sources.iter().enumerate() {
+            let n_groups = source.rows.div_ceil(GROUP);
+            let (offset, stride) = match self.order {
+                Order::Joined => (first, 1),
+                Order::Alternating => (i, self.sources.len()),
+            };
+            first += n_groups;
+            // Groups of this source that fall into this part.
+            let inside = |g: usize| self.groups.contains(&(offset + g * stride));
+            let Some(from) = (0..n_groups).find(|&g| inside(g)) else { continue };
+            let to = (from..n_groups).take_while(|&g| inside(g)).count() + from;
+            let row_bytes = source.ty.row_bytes(source.cols as u64).map_or(0, |n| n as usize);
+            let bytes = source.bytes();
+            let rows = from * GROUP..(to * GROUP).min(source.rows);
+            let at = (offset + from * stride - self.groups.start, stride);
+            let rows = &bytes[rows.start * row_bytes..rows.end * row_bytes];
+            pack(source.ty, source.cols, rows, &self.areas, at, &mut words);
+        }
+        words
+    }
+}
