@@ -88,6 +88,7 @@ pub(crate) struct Gpu {
     pub(crate) queue: wgpu::Queue,
     pub(crate) backend: GpuBackend,
     pub(crate) name: String,
+    pub(crate) kind: DeviceType,
     pub(crate) caps: Caps,
     /// Why the device was lost, once it is.
     pub(crate) lost: Arc<Mutex<Option<String>>>,
@@ -159,12 +160,31 @@ impl Gpu {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_binding: binding_limit.map_or(max_binding, |limit| limit.min(max_binding)) / 256 * 256,
         };
-        Ok(Self { device, queue, backend, name: info.name, caps, lost })
+        Ok(Self { device, queue, backend, name: info.name, kind: info.device_type, caps, lost })
+    }
+
+    /// Multiplications of a submit, so that it takes a slow device of this kind less than 100 ms: longer ones make a desktop
+    /// stutter, and drivers kill them after seconds.
+    pub(crate) fn work_a_submit(&self) -> u64 {
+        match self.kind {
+            DeviceType::DiscreteGpu => 200_000_000_000,
+            DeviceType::IntegratedGpu | DeviceType::VirtualGpu | DeviceType::Other => 25_000_000_000,
+            DeviceType::Cpu => 1_000_000_000,
+        }
     }
 
     /// Waits until everything that was submitted is done.
     pub(crate) fn wait(&self) -> Result<(), GpuError> {
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    /// Waits until a submit is done, and all before it.
+    pub(crate) fn wait_for(&self, index: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        self.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
+    }
+
+    fn poll(&self, until: wgpu::PollType) -> Result<(), GpuError> {
+        let polled = self.device.poll(until);
         if let Some(reason) = self.lost.lock().ok().and_then(|reason| reason.clone()) {
             return Err(GpuError::Lost { reason });
         }

@@ -39,6 +39,20 @@ pub enum GpuError {
         /// The adapter's limit.
         limit_bytes: u64,
     },
+    /// The model and its context do not fit the device's memory.
+    #[error("the model needs {need} bytes of GPU memory, and {have} are free")]
+    Memory {
+        /// Bytes needed: weights, KV cache, intermediate results.
+        need: u64,
+        /// Bytes free.
+        have: u64,
+    },
+    /// A size that the kernels do not know.
+    #[error("the GPU kernels cannot run this model: {what}")]
+    Unsupported {
+        /// Which size it is, and what is possible.
+        what: String,
+    },
     /// The driver found fault with a shader or a command: a defect of this program.
     #[error("the GPU driver refused {what}: {message}")]
     Refused {

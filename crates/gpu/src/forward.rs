@@ -1,177 +1,180 @@
 //! The backend: a model on the GPU.
 
-use crate::device::{AdapterChoice, Gpu};
+use crate::decode::{Flight, Ways};
 use crate::error::GpuError;
-use crate::pipeline::{Checks, Pipelines};
+use crate::machine::Machine;
+use crate::memory_plan::MemoryPlan;
 use crate::plan::Plan;
-use crate::planner::{Planner, Regions, TableOffsets, heads};
+use crate::planner::{Planner, can_choose};
+use crate::regions::Regions;
+use crate::scratch::Scratch;
 use crate::tensors::Tensors;
+use crate::token_plans::TokenPlans;
 use model::{
-    BLOCK_LEN, DeviceInfo, DeviceKind, ForwardError, ForwardPass, KvBlocks, MemoryUse, ModelSpec, Row,
-    SequenceId, Weights,
+    BLOCK_LEN, Choice, DeviceInfo, ForwardError, ForwardPass, KvBlocks, MemoryUse, ModelSpec, Row, SequenceId,
+    Tap,
 };
 use std::ops::ControlFlow;
-use wgpu::{BindGroup, Buffer};
 
-/// Tokens of one submit when decoding.
-const TOKENS_A_SUBMIT: usize = 4;
-
-/// How a model is to be run.
-#[derive(Debug, Clone)]
-pub struct GpuOptions {
-    /// Which adapter.
-    pub adapter: AdapterChoice,
-    /// Positions that a sequence may hold.
-    pub context_len: usize,
-}
+/// The sequence that decodes by itself.
+const OWN: SequenceId = SequenceId(0);
 
 /// A loaded model.
 #[derive(Debug)]
 pub struct GpuForwardPass {
-    spec: ModelSpec,
-    gpu: Gpu,
-    pipelines: Pipelines,
-    weights: Vec<BindGroup>,
-    weights_bytes: u64,
-    kv: Vec<(Buffer, BindGroup)>,
-    scratch: Buffer,
-    tables: Buffer,
-    tokens: Buffer,
-    results: BindGroup,
-    regions: Regions,
-    table_words: usize,
-    blocks: KvBlocks,
-    token: Plan,
-    choose: Plan,
-    logits: Vec<f32>,
-    device: DeviceInfo,
+    pub(crate) spec: ModelSpec,
+    pub(crate) tensors: Tensors,
+    pub(crate) kv_places: Vec<(usize, u32)>,
+    pub(crate) machine: Machine,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) blocks: KvBlocks,
+    /// The block table of sequence 0 that the kernels see.
+    pub(crate) written_table: Vec<u32>,
+    pub(crate) token: Scratch,
+    pub(crate) plans: TokenPlans,
+    pub(crate) batch_regions: Regions,
+    /// Made when it is first needed.
+    pub(crate) batch: Option<Scratch>,
+    /// The last choice, and its plan.
+    pub(crate) choose: Option<(Choice, Plan)>,
+    pub(crate) flight: Flight,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) device: DeviceInfo,
+    pub(crate) notes: Vec<String>,
 }
 
 impl GpuForwardPass {
-    /// Uploads `weights`; `progress` hears the share that is done.
-    ///
-    /// # Errors
-    /// See [`GpuError`].
-    pub fn new(
-        spec: &ModelSpec,
-        weights: &Weights<'_>,
-        options: &GpuOptions,
-        progress: &mut dyn FnMut(f32),
-    ) -> Result<Self, GpuError> {
-        let gpu = Gpu::open(options.adapter, None)?;
-        let (tensors, layout) = Tensors::lay_out(&gpu, spec, weights)?;
-        let weights_bytes = layout.len_bytes();
-        let buffers = layout.upload(&gpu, progress)?;
-        let mut pipelines = Pipelines::new(&gpu, Checks::Off);
-        let blocks = KvBlocks::new(options.context_len, 1, spec.n_vocab);
-
-        let layer_bytes =
-            (blocks.n_blocks() * spec.n_kv_heads * 2 * BLOCK_LEN * heads(spec).lanes() * 16) as u64;
-        let per_buffer = ((gpu.caps.max_binding / layer_bytes.max(1)) as usize).clamp(1, spec.n_layers);
-        let n_buffers = spec.n_layers.div_ceil(per_buffer);
-        let kv: Vec<(Buffer, BindGroup)> = (0..n_buffers)
-            .map(|_| {
-                let buffer = gpu.private("kv", layer_bytes * per_buffer as u64);
-                let group = pipelines.kv(&gpu, &buffer);
-                (buffer, group)
-            })
-            .collect();
-        let kv_places: Vec<(usize, u32)> = (0..spec.n_layers)
-            .map(|i| (i / per_buffer, ((i % per_buffer) as u64 * layer_bytes / 16) as u32))
-            .collect();
-
-        let pairs = spec.rope.n_rot() / 2;
-        let rope_words = 2 * pairs * options.context_len.next_multiple_of(BLOCK_LEN);
-        let tables_at = TableOffsets { rope: 0, blocks: rope_words as u32 };
-        let regions = Regions::new(spec, 8);
-        let scratch = gpu.private("scratch", 4 * regions.len as u64);
-        let tables = gpu.private("tables", 4 * (rope_words + blocks.n_blocks()) as u64);
-        let tokens = gpu.private("tokens", 4 * (options.context_len + 1) as u64);
-        let mut angles = Vec::with_capacity(rope_words);
-        for position in 0..rope_words / (2 * pairs).max(1) {
-            for i in 0..pairs {
-                let (cos, sin) = spec.rope.cos_sin(position as u32, i);
-                angles.extend([cos as f32, sin as f32]);
-            }
-        }
-        gpu.queue.write_buffer(&tables, 0, bytemuck::cast_slice(&angles));
-        let results = pipelines.scratch(&gpu, &scratch, &tables, &tokens);
-        let planner =
-            Planner { spec, tensors: &tensors, caps: gpu.caps, tables: tables_at, regions, kv: &kv_places };
-        let (token, choose) = (planner.token(1), planner.choose());
-        pipelines.prepare(&gpu, token.kernels().chain(choose.kernels()))?;
-        let groups = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
-        let device = DeviceInfo {
-            kind: DeviceKind::Gpu,
-            backend: gpu.backend.name(),
-            name: gpu.name.clone(),
-            threads: 0,
-        };
-        Ok(Self {
-            spec: spec.clone(),
-            gpu,
-            pipelines,
-            weights: groups,
-            weights_bytes,
-            kv,
-            scratch,
-            tables,
-            tokens,
-            results,
-            regions,
-            table_words: rope_words,
-            blocks,
-            token,
-            choose,
-            logits: Vec::new(),
-            device,
-        })
+    /// What the user should know, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
-    /// The listing of a token's plan.
+    /// What the model takes of the device's memory.
+    #[must_use]
+    pub fn memory_plan(&self) -> MemoryPlan {
+        self.memory
+    }
+
+    /// The steps of a greedy token at the beginning of a context, a line each: what it reads and writes, and its workgroups.
     #[must_use]
     pub fn listing(&self) -> String {
-        format!("{}{}", self.token, self.choose)
+        let mut plan = self.plans.at(0).clone();
+        plan.steps.extend(self.planner().choose(&Choice::GREEDY).into_iter().flat_map(|plan| plan.steps));
+        plan.to_string()
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>, plan: &Plan, skip: usize, position: u32) {
-        let (mut weights, mut kv) = (usize::MAX, usize::MAX);
-        pass.set_bind_group(2, &self.results, &[]);
-        for step in &plan.steps[skip..] {
-            if step.weights != weights {
-                weights = step.weights;
-                pass.set_bind_group(0, &self.weights[weights], &[]);
-            }
-            if step.kv != kv {
-                kv = step.kv;
-                pass.set_bind_group(1, &self.kv[kv].1, &[]);
-            }
-            pass.set_pipeline(self.pipelines.get(&step.kernel));
-            let (params, n) = step.params(position);
-            pass.set_immediates(0, bytemuck::cast_slice(&params[..n]));
-            let [x, y, z] = step.grid;
-            pass.dispatch_workgroups(x, y, z);
+    /// How many dispatches a greedy token at `position` takes; the first of a decode takes one more.
+    #[must_use]
+    pub fn n_dispatches(&self, position: usize) -> usize {
+        let choose = self.planner().choose(&Choice::GREEDY).map_or(0, |plan| plan.n_dispatches());
+        self.plans.at(position).n_dispatches() + choose
+    }
+
+    /// Plans of one row.
+    pub(crate) fn planner(&self) -> Planner<'_> {
+        Planner {
+            spec: &self.spec,
+            tensors: &self.tensors,
+            caps: self.machine.gpu.caps,
+            tables: self.machine.tables_at,
+            kv: &self.kv_places,
+            regions: self.token.regions,
         }
     }
 
-    fn submit(&self, work: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            work(&mut pass);
+    /// Makes what the kernels know of sequence 0's blocks true.
+    pub(crate) fn write_table(&mut self) {
+        let table = self.blocks.table(OWN);
+        if !self.written_table.starts_with(table) {
+            self.machine.write_tables(self.machine.tables_at.blocks, table);
+            self.written_table = table.to_vec();
         }
-        self.gpu.queue.submit([encoder.finish()]);
     }
 
-    /// Writes the block table of sequence 0.
-    fn write_table(&self) {
-        let table = self.blocks.table(SequenceId(0));
-        self.gpu.queue.write_buffer(&self.tables, 4 * self.table_words as u64, bytemuck::cast_slice(table));
+    /// One row of sequence 0, which the cache has room for.
+    fn run_token(&mut self, row: Row) -> Result<(), GpuError> {
+        self.write_table();
+        self.machine.write_tokens(row.position as usize, &[row.token]);
+        let Self { machine, token, plans, .. } = &*self;
+        machine.submit(
+            |pass| {
+                for plan in [&plans.embedding, plans.at(row.position as usize)] {
+                    machine.record(pass, &token.group, &plan.steps, row.position);
+                }
+            },
+            |_| (),
+        );
+        if row.wants_logits {
+            let at = token.regions.logits.at as usize;
+            let words = machine.gpu.read(&token.buffer, at, self.spec.n_vocab)?;
+            self.logits.extend(words.into_iter().map(f32::from_bits));
+        }
+        Ok(())
     }
 
-    fn lost(error: &GpuError) -> ForwardError {
-        ForwardError::DeviceLost { reason: error.to_string() }
+    /// The plan of a choice, its kernels compiled.
+    fn prepare_choice(&mut self, choice: &Choice) -> Result<(), ForwardError> {
+        if self.choose.as_ref().is_none_or(|(last, _)| last != choice) {
+            let plan = self.planner().choose(choice).ok_or(ForwardError::Choice)?;
+            self.machine.prepare(&plan.steps).map_err(lost)?;
+            self.choose = Some((*choice, plan));
+        }
+        Ok(())
     }
+
+    /// Takes in the next tokens of a decode and submits them. Which tokens they are is not known yet.
+    fn submit_ahead(&mut self, token: u32, first: bool) -> Result<(), ForwardError> {
+        let position = self.blocks.len(OWN);
+        let n_tokens = self.flight.tokens().min(self.blocks.context_len() - position);
+        self.blocks.append(&Row::prompt(OWN, position as u32, &vec![token; n_tokens]))?;
+        self.write_table();
+        if first {
+            self.machine.write_tokens(position, &[token]);
+        }
+        let Self { machine, plans, token: scratch, choose: Some((_, choose)), flight, .. } = self else {
+            return Err(ForwardError::Choice);
+        };
+        let ways = Ways { plans, choose, scratch: &scratch.group };
+        flight.submit(machine, &ways, position, n_tokens, first);
+        Ok(())
+    }
+
+    /// Keeps tokens on their way until `on_token` breaks or there is no more room.
+    fn fly(
+        &mut self,
+        token: u32,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<(), ForwardError> {
+        let mut first = true;
+        loop {
+            while self.flight.has_room() && self.blocks.len(OWN) < self.blocks.context_len() {
+                match self.submit_ahead(token, first) {
+                    // Other sequences hold the rest of the cache: what is on its way still counts.
+                    Err(ForwardError::KvFull { .. }) if !first => break,
+                    outcome => outcome?,
+                }
+                first = false;
+            }
+            let Some(landed) = self.flight.land(&self.machine).map_err(lost)? else { return Ok(()) };
+            for (i, &id) in landed.ids.iter().enumerate() {
+                if on_token(id).is_break() {
+                    self.flight.drain(&self.machine).map_err(lost)?;
+                    self.blocks.truncate(OWN, landed.position + i + 1);
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// What a caller of the seam is told.
+pub(crate) fn lost(error: GpuError) -> ForwardError {
+    let reason = match error {
+        GpuError::Lost { reason } => reason,
+        other => other.to_string(),
+    };
+    ForwardError::DeviceLost { reason }
 }
 
 impl ForwardPass for GpuForwardPass {
@@ -184,10 +187,11 @@ impl ForwardPass for GpuForwardPass {
     }
 
     fn memory(&self) -> MemoryUse {
+        let batch = self.batch.as_ref().map_or(0, |scratch| scratch.buffer.size());
         MemoryUse {
-            weights_bytes: self.weights_bytes,
-            kv_bytes: self.kv.iter().map(|(buffer, _)| buffer.size()).sum(),
-            scratch_bytes: self.scratch.size() + self.tables.size() + self.tokens.size(),
+            weights_bytes: self.memory.weights_bytes,
+            kv_bytes: self.memory.kv_bytes,
+            scratch_bytes: self.memory.token_bytes + self.memory.readback_bytes + batch,
         }
     }
 
@@ -203,67 +207,60 @@ impl ForwardPass for GpuForwardPass {
         self.blocks.truncate(sequence, len);
     }
 
-    fn key_and_value(&mut self, _layer: usize, _sequence: SequenceId, _position: usize) -> [Vec<f32>; 2] {
-        [Vec::new(), Vec::new()]
+    fn key_and_value(&mut self, layer: usize, sequence: SequenceId, position: usize) -> [Vec<f32>; 2] {
+        if position >= self.blocks.len(sequence) || layer >= self.spec.n_layers {
+            return [Vec::new(), Vec::new()];
+        }
+        let block = self.blocks.table(sequence)[position / BLOCK_LEN];
+        let machine = &self.machine;
+        machine.kv.read(&machine.gpu, &self.spec, layer, block, position).unwrap_or_default()
     }
 
     fn forward(&mut self, rows: &[Row]) -> Result<&[f32], ForwardError> {
         self.blocks.append(rows)?;
-        self.write_table();
-        let ids: Vec<u32> = rows.iter().map(|row| row.token).collect();
-        self.gpu.queue.write_buffer(
-            &self.tokens,
-            4 * u64::from(rows[0].position),
-            bytemuck::cast_slice(&ids),
-        );
         self.logits.clear();
-        for row in rows {
-            self.submit(|pass| self.record(pass, &self.token, 0, row.position));
-            if row.wants_logits {
-                let words = self
-                    .gpu
-                    .read(&self.scratch, self.regions.logits as usize, self.spec.n_vocab)
-                    .map_err(|error| Self::lost(&error))?;
-                self.logits.extend(words.into_iter().map(f32::from_bits));
-            }
+        match rows {
+            [row] if row.sequence == OWN => self.run_token(*row),
+            _ => self.run_batch(rows),
         }
+        .map_err(lost)?;
         Ok(&self.logits)
     }
 
-    fn decode_greedy(
+    fn forward_token_greedy(&mut self, token: u32) -> Result<u32, ForwardError> {
+        let mut chosen = 0;
+        self.decode(token, &Choice::GREEDY, &mut |id| {
+            chosen = id;
+            ControlFlow::Break(())
+        })?;
+        Ok(chosen)
+    }
+
+    fn can_choose(&self, choice: &Choice) -> bool {
+        can_choose(choice, self.spec.n_vocab)
+    }
+
+    fn decode(
         &mut self,
         token: u32,
+        choice: &Choice,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<(), ForwardError> {
-        let mut next = token;
-        let mut first = true;
-        loop {
-            let position = self.blocks.len(SequenceId(0));
-            let n = TOKENS_A_SUBMIT.min(self.blocks.context_len() - position);
-            if n == 0 {
-                return Ok(());
-            }
-            self.blocks.append(&Row::prompt(SequenceId(0), position as u32, &vec![next; n]))?;
-            self.write_table();
-            if first {
-                self.gpu.queue.write_buffer(&self.tokens, 4 * position as u64, bytemuck::cast_slice(&[next]));
-            }
-            self.submit(|pass| {
-                for i in 0..n {
-                    let at = (position + i) as u32;
-                    self.record(pass, &self.token, usize::from(!first || i > 0), at);
-                    self.record(pass, &self.choose, 0, at);
-                }
-            });
-            first = false;
-            let ids = self.gpu.read(&self.tokens, position + 1, n).map_err(|error| Self::lost(&error))?;
-            for (i, &id) in ids.iter().enumerate() {
-                next = id;
-                if on_token(id).is_break() {
-                    self.blocks.truncate(SequenceId(0), position + i + 1);
-                    return Ok(());
-                }
-            }
+        self.prepare_choice(choice)?;
+        self.flight.start();
+        let outcome = self.fly(token, on_token);
+        if outcome.is_err() {
+            // Nothing that was on its way is of use, and it may never come back.
+            let _ = self.flight.drain(&self.machine);
         }
+        outcome
+    }
+
+    fn trace_token(&mut self, token: u32) -> Result<Vec<Tap>, ForwardError> {
+        let position = self.next_position();
+        self.blocks.append(&Row::prompt(OWN, position, &[token]))?;
+        self.write_table();
+        self.machine.write_tokens(position as usize, &[token]);
+        self.trace(position).map_err(lost)
     }
 }

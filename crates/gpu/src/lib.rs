@@ -13,18 +13,31 @@
 #![deny(unsafe_code)]
 #![allow(clippy::cast_possible_truncation, reason = "sizes are checked against the adapter's limits at load")]
 
+mod batch;
 mod buffer;
+mod decode;
 mod device;
 mod error;
 mod forward;
 mod kernels;
+mod kv_cache;
 mod layout;
+mod limits;
+mod load;
+mod machine;
 mod measure;
+mod memory_plan;
+mod options;
 mod pipeline;
 mod plan;
 mod planner;
+mod regions;
+mod scratch;
 mod shader;
+mod tables;
 mod tensors;
+mod token_plans;
+mod trace;
 mod weights;
 
 #[cfg(test)]
@@ -32,5 +45,7 @@ mod tests;
 
 pub use device::{AdapterChoice, AdapterReport, GpuBackend, adapters};
 pub use error::GpuError;
-pub use forward::{GpuForwardPass, GpuOptions};
+pub use forward::GpuForwardPass;
 pub use measure::{Measurement, measure};
+pub use memory_plan::MemoryPlan;
+pub use options::GpuOptions;

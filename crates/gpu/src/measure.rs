@@ -4,7 +4,7 @@ use crate::device::{AdapterChoice, Gpu};
 use crate::error::GpuError;
 use crate::kernels::matvec::{Epilogue, Matvec, Params, Prologue};
 use crate::pipeline::{Checks, Pipelines};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Role, Step, What};
 use crate::weights::{Layout, Order};
 use model::{Synthetic, SyntheticPreset, Weights};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub fn measure(choice: AdapterChoice, preset: SyntheticPreset) -> Result<Vec<Mea
     let weights = Weights::new(&spec, &source)
         .map_err(|error| GpuError::Refused { what: preset.name.to_owned(), message: error.to_string() })?;
     let layer = &weights.layers[0];
-    let mut layout = Layout::new(&gpu);
+    let mut layout = Layout::new(gpu.caps.max_binding);
     let norm = vec![vec![1.0; spec.n_embd]];
     let eps_bits = spec.rms_eps.to_bits();
     let normed = Prologue::Norm { eps_bits };
@@ -101,7 +101,8 @@ pub fn measure(choice: AdapterChoice, preset: SyntheticPreset) -> Result<Vec<Mea
             norm: offsets.first().map_or(0, |at| at / 4),
             bias: 0,
         };
-        let step = Step::new(kernel.kernel(), name.to_owned(), &params, kernel.grid(placed.n_groups));
+        let what = What::new(Role::Output, None, [placed.n_cols, placed.n_groups * 32]);
+        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(placed.n_groups));
         let us = bench.chain(&step)?;
         let bytes = placed.ty.row_bytes(placed.n_cols as u64).unwrap_or(0) * (placed.n_groups * 32) as u64;
         found.push(Measurement { name: format!("{} {name}", kernel.name()), value: us, unit: "us" });

@@ -1,7 +1,7 @@
 //! A model's tensors on the device, by role.
 
-use crate::device::Gpu;
 use crate::error::GpuError;
+use crate::kernels::matvec::Epilogue;
 use crate::layout::GROUP;
 use crate::weights::{Layout, Order, Placed};
 use model::{LayerWeights, ModelSpec, Weight, Weights};
@@ -18,16 +18,24 @@ pub(crate) struct Part {
     pub(crate) first: u32,
 }
 
+/// The gates and ups of a feed-forward layer.
+#[derive(Debug, Clone)]
+pub(crate) enum GateUp {
+    /// As one tensor, whose row groups take turns.
+    Fused(Vec<Part>),
+    /// Of different types.
+    Apart { gate: Vec<Part>, up: Vec<Part> },
+}
+
 /// The tensors of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
-    /// Q, K and V: joined where they have one type.
+    /// Q, K and V: neighbours are joined where they have one type.
     pub(crate) qkv: Vec<Part>,
     /// The buffer that holds the norms of Q and K, and where they begin there, in words.
     pub(crate) head_norms: Option<(usize, [u32; 2])>,
     pub(crate) attn_output: Vec<Part>,
-    /// Where the norm before the feed-forward layer lies for each part of `gate_up` is in the parts.
-    pub(crate) gate_up: Vec<Part>,
+    pub(crate) gate_up: GateUp,
     pub(crate) ffn_down: Vec<Part>,
 }
 
@@ -45,14 +53,43 @@ pub(crate) fn qkv_starts(spec: &ModelSpec) -> [usize; 4] {
     [0, q, q + kv, q + 2 * kv]
 }
 
+impl Part {
+    /// Rows that it has of a tensor of `n_rows`.
+    pub(crate) fn n_rows(&self, n_rows: usize) -> u32 {
+        (self.placed.n_groups * GROUP).min(n_rows - self.first as usize) as u32
+    }
+
+    /// `Store` adds the bias, if there is one.
+    pub(crate) fn epilogue(&self, wanted: Epilogue) -> Epilogue {
+        match wanted {
+            Epilogue::Store if self.bias.is_some() => Epilogue::StoreBiased,
+            other => other,
+        }
+    }
+}
+
+impl GateUp {
+    /// The parts that come first, with the norm before them.
+    pub(crate) fn first(&self) -> &[Part] {
+        match self {
+            Self::Fused(parts) | Self::Apart { gate: parts, .. } => parts,
+        }
+    }
+}
+
 impl Tensors {
-    /// Lays all tensors out, in the order in which a token reads them.
+    /// Whether gates and ups are apart in any layer.
+    pub(crate) fn gate_apart(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.gate_up, GateUp::Apart { .. }))
+    }
+
+    /// Lays all tensors out, in the order in which a token reads them, in buffers of at most `max_binding` bytes.
     pub(crate) fn lay_out<'a>(
-        gpu: &Gpu,
+        max_binding: u64,
         spec: &ModelSpec,
         weights: &'a Weights<'a>,
     ) -> Result<(Self, Layout<'a>), GpuError> {
-        let mut layout = Layout::new(gpu);
+        let mut layout = Layout::new(max_binding);
         let layers = weights
             .layers
             .iter()
@@ -80,9 +117,7 @@ fn lay_out_layer<'a>(
     let head_norm_values: Vec<Vec<f32>> = layer.qk_norm.iter().flatten().map(Weight::decode).collect();
     let mut qkv = Vec::new();
     let mut head_norms = None;
-    let joined = sources.iter().all(|w| w.ty == sources[0].ty);
-    let runs: Vec<Vec<usize>> = if joined { vec![vec![0, 1, 2]] } else { vec![vec![0], vec![1], vec![2]] };
-    for run in runs {
+    for run in [0, 1, 2].chunk_by(|&a, &b| sources[a].ty == sources[b].ty) {
         let mut vectors = vec![attn_norm.clone()];
         if let Some(biases) = &biases {
             vectors.push(run.iter().flat_map(|&i| biases[i].clone()).collect());
@@ -97,15 +132,22 @@ fn lay_out_layer<'a>(
         qkv.extend(parts(placed, starts[run[0]], biases.is_some()));
     }
     let ffn_norm = layer.ffn_norm.decode();
-    let gate_up = [&layer.ffn_gate, &layer.ffn_up];
+    let gate_up = match layer.ffn_gate.ty == layer.ffn_up.ty {
+        true => {
+            let placed = layout.add(&[&layer.ffn_gate, &layer.ffn_up], Order::Alternating, &[ffn_norm])?;
+            let halved = |part: Part| Part { first: part.first / 2, ..part };
+            GateUp::Fused(parts(placed, 0, false).into_iter().map(halved).collect())
+        }
+        false => GateUp::Apart {
+            gate: parts(layout.add(&[&layer.ffn_gate], Order::Joined, &[ffn_norm.clone()])?, 0, false),
+            up: parts(layout.add(&[&layer.ffn_up], Order::Joined, &[ffn_norm])?, 0, false),
+        },
+    };
     Ok(Layer {
         qkv,
         head_norms,
         attn_output: parts(layout.add(&[&layer.attn_output], Order::Joined, &[])?, 0, false),
-        gate_up: parts(layout.add(&gate_up, Order::Alternating, &[ffn_norm])?, 0, false)
-            .into_iter()
-            .map(|part| Part { first: part.first / 2, ..part })
-            .collect(),
+        gate_up,
         ffn_down: parts(layout.add(&[&layer.ffn_down], Order::Joined, &[])?, 0, false),
     })
 }

@@ -59,8 +59,8 @@ struct Job<'a> {
 }
 
 impl<'a> Layout<'a> {
-    pub(crate) fn new(gpu: &Gpu) -> Self {
-        Self { limit_words: (gpu.caps.max_binding / 4) as usize, ..Self::default() }
+    pub(crate) fn new(max_binding: u64) -> Self {
+        Self { limit_words: (max_binding / 4) as usize, ..Self::default() }
     }
 
     /// Tensors of one type and row length, as one. With `vector` (a norm, a bias), which is put into the same buffer; its offset
@@ -141,6 +141,12 @@ impl<'a> Layout<'a> {
         };
         self.tensors.push(Job { buffer, start, areas, sources: sources.to_vec(), order, groups });
         (placed, offsets)
+    }
+
+    /// Bytes of each buffer.
+    #[cfg(test)]
+    pub(crate) fn buffer_bytes(&self) -> impl Iterator<Item = u64> {
+        self.lens.iter().map(|&words| 4 * words as u64)
     }
 
     /// Bytes of all buffers.

@@ -1,7 +1,9 @@
 //! The seam: what every backend does.
 
+use crate::choice::Choice;
 use crate::rows::{Row, SequenceId};
 use crate::spec::ModelSpec;
+use crate::tap::Tap;
 use std::ops::ControlFlow;
 
 /// What a backend runs on, for the user to read.
@@ -81,6 +83,9 @@ pub enum ForwardError {
         /// Blocks that no sequence holds.
         free_blocks: usize,
     },
+    /// A way to choose tokens that the backend leaves to its caller.
+    #[error("this device does not choose tokens in that way by itself: choose from its logits")]
+    Choice,
     /// The device stopped answering; the backend must be loaded anew.
     #[error("the device was lost: {reason}")]
     DeviceLost {
@@ -147,18 +152,28 @@ pub trait ForwardPass: Send {
         self.forward_token(token).map(argmax)
     }
 
-    /// Greedy decoding: appends `token`, then each token that it chooses, and gives every choice to `on_token` until that
+    /// Whether [`decode`](Self::decode) can choose in this way; the caller chooses from logits otherwise.
+    fn can_choose(&self, choice: &Choice) -> bool {
+        choice.is_plain_greedy()
+    }
+
+    /// Decoding by itself: appends `token`, then each token that it chooses, and gives every choice to `on_token` until that
     /// breaks or the context is full. A backend may run ahead; what it computed past the break is dropped.
     ///
     /// On return the sequence holds `token` and every given choice but the last.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
-    fn decode_greedy(
+    /// As [`forward`](Self::forward), and [`ForwardError::Choice`] for a way to choose that it
+    /// [does not know](Self::can_choose).
+    fn decode(
         &mut self,
         token: u32,
+        choice: &Choice,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<(), ForwardError> {
+        if !choice.is_plain_greedy() {
+            return Err(ForwardError::Choice);
+        }
         let mut next = token;
         while self.sequence_len(SequenceId(0)) < self.context_len() {
             next = self.forward_token_greedy(next)?;
@@ -167,6 +182,28 @@ pub trait ForwardPass: Send {
             }
         }
         Ok(())
+    }
+
+    /// [`decode`](Self::decode) with the most likely token each time.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn decode_greedy(
+        &mut self,
+        token: u32,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<(), ForwardError> {
+        self.decode(token, &Choice::GREEDY, on_token)
+    }
+
+    /// Appends one token to sequence 0 and gives every intermediate result that the backend has, in the order in which it comes
+    /// about; names that two backends share mean the same. Slow: for people. Empty where a backend keeps none.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn trace_token(&mut self, token: u32) -> Result<Vec<Tap>, ForwardError> {
+        self.forward_token(token)?;
+        Ok(Vec::new())
     }
 
     /// Where sequence 0 goes on.

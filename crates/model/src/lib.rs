@@ -14,6 +14,7 @@
 //! Shapes are row-major, slowest first, everywhere: a weight is `[n_out, n_in]`, hidden states are `[n_rows, n_embd]`.
 #![forbid(unsafe_code)]
 
+mod choice;
 mod error;
 mod family;
 mod forward;
@@ -24,8 +25,10 @@ mod rows;
 mod source;
 mod spec;
 mod synthetic;
+mod tap;
 mod weights;
 
+pub use choice::Choice;
 pub use error::ModelError;
 pub use family::{Family, families};
 pub use forward::{DeviceInfo, DeviceKind, ForwardError, ForwardPass, MemoryUse};
@@ -36,4 +39,5 @@ pub use rows::{Row, SequenceId};
 pub use source::{TensorMeta, TensorSource};
 pub use spec::ModelSpec;
 pub use synthetic::{Synthetic, SyntheticPreset};
+pub use tap::Tap;
 pub use weights::{LayerWeights, Weight, Weights};

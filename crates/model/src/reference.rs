@@ -6,6 +6,7 @@ use crate::kv::{BLOCK_LEN, KvBlocks};
 use crate::rope::RopeTable;
 use crate::rows::{Row, SequenceId};
 use crate::spec::ModelSpec;
+use crate::tap::Tap;
 use crate::weights::{LayerWeights, Weight, Weights};
 use gguf::TensorType;
 use half::f16;
@@ -32,6 +33,8 @@ pub struct Reference {
     /// Keys and values of a position of a layer, `[n_layers, n_blocks, BLOCK_LEN, 2, kv_dim]`.
     kv: Vec<f64>,
     logits: Vec<f32>,
+    /// Intermediate results, while somebody traces.
+    taps: Option<Vec<Tap>>,
     device: DeviceInfo,
 }
 
@@ -90,6 +93,7 @@ impl Reference {
             blocks,
             kv: vec![0.0; kv_len],
             logits: Vec::new(),
+            taps: None,
             device: DeviceInfo {
                 kind: DeviceKind::Cpu,
                 backend: "reference",
@@ -118,7 +122,9 @@ impl Reference {
             if row.wants_logits {
                 let normed = rms_norm(&x, &self.output_norm, self.spec.rms_eps);
                 let head = self.output.as_ref().unwrap_or(&self.token_embd);
-                self.logits.extend(head.times(&normed, self.rounding).iter().map(|&v| v as f32));
+                let logits = head.times(&normed, self.rounding);
+                self.tap(|| "output".to_owned(), &logits);
+                self.logits.extend(logits.iter().map(|&v| v as f32));
             }
         }
         Ok(distance)
@@ -127,8 +133,17 @@ impl Reference {
     /// One row through all layers; the hidden state after the last, `[n_embd]`.
     fn hidden(&mut self, row: Row, cache: &mut Option<Cache<'_>>, distance: &mut f64) -> Vec<f64> {
         let mut x = self.token_embd.row(row.token as usize);
+        self.tap(|| "token_embd".to_owned(), &x);
         for i in 0..self.layers.len() {
-            let (q, mut kv) = self.queries_keys_values(i, row, &x);
+            let [mut q, mut k, v] = self.products(i, &x);
+            for (vector, name) in [(&q, "attn_q"), (&k, "attn_k"), (&v, "attn_v")] {
+                self.tap(|| format!("blk.{i}.{name}"), vector);
+            }
+            self.turn(i, row, [&mut q, &mut k]);
+            let mut kv = [k, v];
+            if self.rounding.f16_kv {
+                kv.iter_mut().flatten().for_each(|e| *e = f16::from_f64(*e).to_f64());
+            }
             if let Some(cache) = cache {
                 let cached = cache(i, row.sequence, row.position as usize);
                 for (own, cached) in kv.iter_mut().zip(cached) {
@@ -138,35 +153,45 @@ impl Reference {
             self.store(i, row, &kv);
             let attended: Vec<f64> =
                 (0..self.spec.n_heads).flat_map(|head| self.attend(i, row, head, &q)).collect();
+            self.tap(|| format!("blk.{i}.attn"), &attended);
             add(&mut x, &self.layers[i].attn_output.times(&attended, self.rounding));
-            let fed = self.feed_forward(&self.layers[i], &x);
-            add(&mut x, &fed);
+            self.tap(|| format!("blk.{i}.attn_residual"), &x);
+            let gated = self.gated(&self.layers[i], &x);
+            self.tap(|| format!("blk.{i}.ffn_gated"), &gated);
+            add(&mut x, &self.layers[i].ffn_down.times(&gated, self.rounding));
+            self.tap(|| format!("blk.{i}.ffn_residual"), &x);
         }
         x
     }
 
-    /// Queries, and key and value of a row, normalised, rotated and rounded.
-    fn queries_keys_values(&self, i: usize, row: Row, x: &[f64]) -> (Vec<f64>, [Vec<f64>; 2]) {
-        let (spec, layer) = (&self.spec, &self.layers[i]);
-        let normed = rms_norm(x, &layer.attn_norm, spec.rms_eps);
-        let [mut q, mut k, mut v] = layer.qkv.each_ref().map(|m| m.times(&normed, self.rounding));
-        if let Some(bias) = &layer.qkv_bias {
-            for (vector, bias) in [&mut q, &mut k, &mut v].into_iter().zip(bias) {
-                add(vector, bias);
-            }
+    fn tap(&mut self, name: impl FnOnce() -> String, values: &[f64]) {
+        if let Some(taps) = &mut self.taps {
+            taps.push(Tap { name: name(), values: values.iter().map(|&v| v as f32).collect() });
         }
-        for (vector, norm) in [(&mut q, 0), (&mut k, 1)] {
+    }
+
+    /// Q, K and V of a row, neither normalised by head nor rotated.
+    fn products(&self, i: usize, x: &[f64]) -> [Vec<f64>; 3] {
+        let layer = &self.layers[i];
+        let normed = rms_norm(x, &layer.attn_norm, self.spec.rms_eps);
+        let mut qkv = layer.qkv.each_ref().map(|m| m.times(&normed, self.rounding));
+        if let Some(bias) = &layer.qkv_bias {
+            qkv.iter_mut().zip(bias).for_each(|(vector, bias)| add(vector, bias));
+        }
+        qkv
+    }
+
+    /// Norms by head, and rotation.
+    fn turn(&self, i: usize, row: Row, qk: [&mut Vec<f64>; 2]) {
+        let spec = &self.spec;
+        for (vector, norm) in qk.into_iter().zip(0..) {
             for head in vector.chunks_exact_mut(spec.head_dim) {
-                if let Some(norms) = &layer.qk_norm {
+                if let Some(norms) = &self.layers[i].qk_norm {
                     head.copy_from_slice(&rms_norm(head, &norms[norm], spec.rms_eps));
                 }
                 rotate(head, row.position, &spec.rope);
             }
         }
-        if self.rounding.f16_kv {
-            k.iter_mut().chain(&mut v).for_each(|e| *e = f16::from_f64(*e).to_f64());
-        }
-        (q, [k, v])
     }
 
     fn store(&mut self, layer: usize, row: Row, [k, v]: &[Vec<f64>; 2]) {
@@ -196,12 +221,11 @@ impl Reference {
         mixed
     }
 
-    fn feed_forward(&self, layer: &Layer, x: &[f64]) -> Vec<f64> {
+    fn gated(&self, layer: &Layer, x: &[f64]) -> Vec<f64> {
         let normed = rms_norm(x, &layer.ffn_norm, self.spec.rms_eps);
         let gate = layer.ffn_gate.times(&normed, self.rounding);
         let up = layer.ffn_up.times(&normed, self.rounding);
-        let gated: Vec<f64> = gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-        layer.ffn_down.times(&gated, self.rounding)
+        gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect()
     }
 
     /// Where the key of a position of a layer begins in `kv`; the value follows it.
@@ -258,6 +282,13 @@ impl ForwardPass for Reference {
     fn forward(&mut self, rows: &[Row]) -> Result<&[f32], ForwardError> {
         self.compute(rows, None)?;
         Ok(&self.logits)
+    }
+
+    fn trace_token(&mut self, token: u32) -> Result<Vec<Tap>, ForwardError> {
+        self.taps = Some(Vec::new());
+        let outcome = self.forward_token(token).map(drop);
+        let taps = self.taps.take().unwrap_or_default();
+        outcome.map(|()| taps)
     }
 }
 

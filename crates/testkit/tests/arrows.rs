@@ -4,11 +4,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What each crate may know, tests apart.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("metal-attention-gguf", &[]),
     ("metal-attention-tokenizer", &[]),
     ("metal-attention-model", &["metal-attention-gguf"]),
     ("metal-attention-cpu", &["metal-attention-gguf", "metal-attention-model"]),
+    ("metal-attention-gpu", &["metal-attention-gguf", "metal-attention-model"]),
     (
         "metal-attention",
         &[
@@ -16,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "metal-attention-tokenizer",
             "metal-attention-model",
             "metal-attention-cpu",
+            "metal-attention-gpu",
         ],
     ),
     ("metal-attention-cli", &["metal-attention"]),

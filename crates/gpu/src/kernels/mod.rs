@@ -27,6 +27,7 @@ pub(crate) mod next_token;
 pub(crate) mod rms_norm;
 pub(crate) mod rope_kv;
 pub(crate) mod sampling;
+pub(crate) mod silu_mul;
 pub(crate) mod top_candidates;
 
 use crate::device::Caps;
@@ -41,6 +42,7 @@ pub(crate) enum Kernel {
     RmsNorm(rms_norm::RmsNorm),
     Argmax(argmax::Argmax),
     NextToken(next_token::NextToken),
+    SiluMul(silu_mul::SiluMul),
     TopCandidates(top_candidates::TopCandidates),
     Draw(draw::Draw),
     RopeKv(rope_kv::RopeKv),
@@ -60,6 +62,7 @@ impl Kernel {
             Self::RmsNorm(kernel) => kernel.name(),
             Self::Argmax(kernel) => kernel.name(),
             Self::NextToken(kernel) => kernel.name(),
+            Self::SiluMul(kernel) => kernel.name(),
             Self::TopCandidates(kernel) => kernel.name(),
             Self::Draw(kernel) => kernel.name(),
             Self::RopeKv(kernel) => kernel.name(),
@@ -78,6 +81,7 @@ impl Kernel {
             Self::RmsNorm(kernel) => kernel.source(caps),
             Self::Argmax(kernel) => kernel.source(caps),
             Self::NextToken(kernel) => kernel.source(caps),
+            Self::SiluMul(kernel) => kernel.source(),
             Self::TopCandidates(kernel) => kernel.source(caps),
             Self::Draw(kernel) => kernel.source(caps),
             Self::RopeKv(kernel) => kernel.source(),

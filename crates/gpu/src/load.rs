@@ -1,0 +1,122 @@
+//! From weights to a model on a device.
+
+use crate::decode::Flight;
+use crate::device::Gpu;
+use crate::error::GpuError;
+use crate::forward::GpuForwardPass;
+use crate::kv_cache::{KvCache, KvLayout};
+use crate::limits;
+use crate::machine::Machine;
+use crate::memory_plan::MemoryPlan;
+use crate::options::GpuOptions;
+use crate::pipeline::{Checks, Pipelines};
+use crate::planner::{Batch, Planner, Run};
+use crate::regions::Regions;
+use crate::scratch::Scratch;
+use crate::tables::{Tables, angles};
+use crate::tensors::Tensors;
+use crate::token_plans::TokenPlans;
+use model::{Choice, DeviceInfo, DeviceKind, KvBlocks, ModelSpec, Weights};
+
+/// Rows that are computed at once, at most.
+pub(crate) const MOST_ROWS: usize = 512;
+/// Rows whose logits are computed at once.
+const MOST_LOGITS: usize = 32;
+
+impl GpuForwardPass {
+    /// Opens a device, checks that everything fits there, uploads `weights` and compiles the kernels that this model needs;
+    /// `progress` hears the share of the weights that is uploaded.
+    ///
+    /// # Errors
+    /// See [`GpuError`]. A model that does not fit is refused before anything is uploaded.
+    pub fn new(
+        spec: &ModelSpec,
+        weights: &Weights<'_>,
+        options: &GpuOptions,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, GpuError> {
+        limits::check(spec)?;
+        let gpu = Gpu::open(options.adapter, options.binding_limit)?;
+        let (tensors, layout) = Tensors::lay_out(gpu.caps.max_binding, spec, weights)?;
+        let context_len = options.context_len;
+        let blocks = KvBlocks::new(context_len, options.n_sequences.max(1), spec.n_vocab);
+        let kv_layout = KvLayout::new(spec, blocks.n_blocks(), gpu.caps.max_binding)?;
+        let token_regions = Regions::token(spec, tensors.gate_apart());
+        let batch_regions = batch_regions(spec, &tensors, gpu.caps.max_binding)?;
+        let tables_at = Tables::new(spec, context_len, blocks.n_blocks(), batch_regions.n_rows);
+        let n_ids = context_len + 1 + batch_regions.n_rows;
+        let mut memory = MemoryPlan {
+            weights_bytes: layout.len_bytes(),
+            kv_bytes: kv_layout.len_bytes(),
+            token_bytes: 4 * (token_regions.len + tables_at.len + n_ids) as u64,
+            readback_bytes: 0,
+            batch_bytes: 4 * batch_regions.len as u64,
+        };
+        memory.check(options.memory_limit)?;
+
+        let buffers = layout.upload(&gpu, progress)?;
+        let pipelines = Pipelines::new(&gpu, Checks::Off);
+        let tables = gpu.private("tables", 4 * tables_at.len as u64);
+        let tokens = gpu.private("tokens", 4 * n_ids as u64);
+        let kv = KvCache::new(&gpu, &pipelines, kv_layout);
+        let token = Scratch::new(&gpu, &pipelines, token_regions, &tables, &tokens);
+        let weights = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
+        let device = DeviceInfo {
+            kind: DeviceKind::Gpu,
+            backend: gpu.backend.name(),
+            name: gpu.name.clone(),
+            threads: 0,
+        };
+        let mut machine = Machine { gpu, pipelines, weights, kv, tables, tables_at, tokens };
+        machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
+
+        let kv_places = kv_layout.places();
+        let planner = Planner {
+            spec,
+            tensors: &tensors,
+            caps: machine.gpu.caps,
+            tables: tables_at,
+            kv: &kv_places,
+            regions: token_regions,
+        };
+        let plans = TokenPlans::new(&planner, context_len);
+        let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
+        let prompt = Planner { regions: batch_regions, ..planner }.batch(&full, 1);
+        let choose = planner.choose(&Choice::GREEDY);
+        machine.prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
+        let flight = Flight::new(&machine, options.synced);
+        memory.readback_bytes = flight.len_bytes();
+        Ok(Self {
+            spec: spec.clone(),
+            tensors,
+            kv_places,
+            machine,
+            memory,
+            blocks,
+            written_table: Vec::new(),
+            token,
+            plans,
+            batch_regions,
+            batch: None,
+            choose: None,
+            flight,
+            logits: Vec::new(),
+            device,
+            notes: Vec::new(),
+        })
+    }
+}
+
+/// Regions for as many rows as a binding has room for.
+fn batch_regions(spec: &ModelSpec, tensors: &Tensors, max_binding: u64) -> Result<Regions, GpuError> {
+    let sizes = std::iter::successors(Some((MOST_ROWS, MOST_LOGITS)), |&(rows, logits)| {
+        (rows > 8).then_some((rows / 2, (logits / 2).max(1)))
+    });
+    let mut regions =
+        sizes.map(|(rows, logits)| Regions::batch(spec, tensors.gate_apart(), rows, logits));
+    regions.find(|regions| 4 * regions.len as u64 <= max_binding.min(1 << 32)).ok_or_else(|| {
+        GpuError::Unsupported {
+            what: format!("the intermediate results of 8 rows do not fit the {max_binding} bytes that it binds"),
+        }
+    })
+}

@@ -1,0 +1,98 @@
+//! A device with a model's buffers on it, which executes plans.
+
+use crate::device::Gpu;
+use crate::error::GpuError;
+use crate::kv_cache::KvCache;
+use crate::pipeline::Pipelines;
+use crate::plan::Step;
+use crate::tables::Tables;
+use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, SubmissionIndex};
+
+/// The device, the kernels, and every buffer that plans share.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) gpu: Gpu,
+    pub(crate) pipelines: Pipelines,
+    pub(crate) weights: Vec<BindGroup>,
+    pub(crate) kv: KvCache,
+    /// What the host tells the kernels.
+    pub(crate) tables: Buffer,
+    pub(crate) tables_at: Tables,
+    /// Ids: those of sequence 0 by position, then those of a batch.
+    pub(crate) tokens: Buffer,
+}
+
+impl Machine {
+    /// Compiles what `steps` need and is not compiled yet.
+    pub(crate) fn prepare<'a>(&mut self, steps: impl IntoIterator<Item = &'a Step>) -> Result<(), GpuError> {
+        self.pipelines.prepare(&self.gpu, steps.into_iter().map(|step| step.kernel))
+    }
+
+    /// Records `steps`, which were prepared, for the row at `position`.
+    pub(crate) fn record(
+        &self,
+        pass: &mut ComputePass<'_>,
+        scratch: &BindGroup,
+        steps: &[Step],
+        position: u32,
+    ) {
+        let (mut weights, mut kv) = (usize::MAX, usize::MAX);
+        pass.set_bind_group(2, scratch, &[]);
+        for step in steps {
+            if step.weights != weights {
+                weights = step.weights;
+                pass.set_bind_group(0, &self.weights[weights], &[]);
+            }
+            if step.kv != kv {
+                kv = step.kv;
+                pass.set_bind_group(1, self.kv.group(kv), &[]);
+            }
+            pass.set_pipeline(self.pipelines.get(&step.kernel));
+            let (params, n) = step.params(position);
+            pass.set_immediates(0, bytemuck::cast_slice(&params[..n]));
+            let [x, y, z] = step.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    /// One submit: what `work` records in a pass, then what `after` copies.
+    pub(crate) fn submit(
+        &self,
+        work: impl FnOnce(&mut ComputePass<'_>),
+        after: impl FnOnce(&mut CommandEncoder),
+    ) -> SubmissionIndex {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            work(&mut pass);
+        }
+        after(&mut encoder);
+        self.gpu.queue.submit([encoder.finish()])
+    }
+
+    /// Submits `steps` in pieces of at most `most_work` multiplications, so that no submit takes long.
+    pub(crate) fn submit_in_pieces(&self, scratch: &BindGroup, steps: &[Step], most_work: u64) {
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let mut work = 0;
+            let fits = |step: &&Step| {
+                work += step.work;
+                work <= most_work
+            };
+            let n = rest.iter().take_while(fits).count().max(1);
+            let (piece, later) = rest.split_at(n);
+            self.submit(|pass| self.record(pass, scratch, piece, 0), |_| ());
+            rest = later;
+        }
+    }
+
+    /// Writes words to `tables` from word `at` on, for everything that is submitted later.
+    pub(crate) fn write_tables(&self, at: u32, words: &[u32]) {
+        self.gpu.queue.write_buffer(&self.tables, 4 * u64::from(at), bytemuck::cast_slice(words));
+    }
+
+    /// Writes ids to `tokens` from `at` on, for everything that is submitted later.
+    pub(crate) fn write_tokens(&self, at: usize, ids: &[u32]) {
+        self.gpu.queue.write_buffer(&self.tokens, 4 * at as u64, bytemuck::cast_slice(ids));
+    }
+}

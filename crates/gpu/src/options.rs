@@ -1,0 +1,23 @@
+//! How a model is to be run.
+
+use crate::device::AdapterChoice;
+use std::path::PathBuf;
+
+/// How a model is to be run.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// Which adapter.
+    pub adapter: AdapterChoice,
+    /// Positions that a sequence may hold.
+    pub context_len: usize,
+    /// Sequences that the KV cache has room for, each of `context_len` positions; 0 is 1.
+    pub n_sequences: usize,
+    /// Bytes of the device's memory that the model may take. `None`: what the driver says there is.
+    pub memory_limit: Option<u64>,
+    /// Bytes that a kernel may see of a buffer, where that is to be less than what the adapter has: for tests.
+    pub binding_limit: Option<u64>,
+    /// A wait after every token of a decode instead of several tokens in flight: for tests.
+    pub synced: bool,
+    /// Folder where compiled pipelines are kept from run to run, on interfaces that allow it; `None`: nowhere.
+    pub pipeline_cache: Option<PathBuf>,
+}

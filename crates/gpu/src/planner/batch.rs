@@ -1,0 +1,292 @@
+//! The plan of many rows: a prompt, rows of several sequences, the rows of a speculation.
+
+use super::{Planner, product_of};
+use crate::kernels::attend::{self, Attend, Output, Queries};
+use crate::kernels::attend_prompt::{self, AttendPrompt};
+use crate::kernels::embed::{self, Embed, Ids};
+use crate::kernels::gemm::{self, Gemm, Tile};
+use crate::kernels::matvec::{Epilogue, Prologue};
+use crate::kernels::matvec_rows::{self, MOST_TOKENS, MatvecRows};
+use crate::kernels::merge_attention::{self, MergeAttention};
+use crate::kernels::rms_norm::{self, RmsNorm};
+use crate::kernels::rope_kv::{self, RopeKv};
+use crate::layout::GROUP;
+use crate::plan::{Plan, Role, Step, What};
+use crate::regions::{Region, Regions, heads};
+use crate::tables::ROW_WORDS;
+use crate::tensors::{GateUp, Layer, Part, qkv_starts};
+use bytemuck::Zeroable;
+
+/// Rows of one sequence from which on they share what they read of the cache.
+const LEAST_SHARING: usize = 8;
+
+/// Rows that are computed together, by their sequences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Neighbouring rows of one sequence.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Neighbouring rows of one sequence, at positions that follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The position of the first.
+    pub(crate) first: u32,
+    pub(crate) n_rows: usize,
+    /// Where the sequence's block table begins in `tables`.
+    pub(crate) table: u32,
+}
+
+impl Batch {
+    pub(crate) fn n_rows(&self) -> usize {
+        self.runs.iter().map(|run| run.n_rows).sum()
+    }
+}
+
+impl Planner<'_> {
+    /// All rows of `batch` through all layers; the hidden states stay where they are.
+    pub(crate) fn batch(&self, batch: &Batch, splits: usize) -> Plan {
+        let n_rows = batch.n_rows();
+        let mut plan = Plan { steps: self.batch_embedding(n_rows) };
+        for (i, layer) in self.tensors.layers.iter().enumerate() {
+            self.batch_layer(&mut plan, i, layer, batch, splits);
+        }
+        plan
+    }
+
+    /// The logits of `n_rows` rows from `row` on, to the first rows of logits.
+    pub(crate) fn logits(&self, row: usize, n_rows: usize) -> Plan {
+        let r = &self.regions;
+        let mut plan = Plan::default();
+        let (hidden, what) = (r.hidden.from(row), (Role::Output, None));
+        if n_rows == 1 {
+            let prologue = Prologue::Norm { eps_bits: self.spec.rms_eps.to_bits() };
+            let from_to = [hidden.at, r.logits.at];
+            self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
+        } else {
+            plan.steps.push(self.rms_norm((Role::OutputNorm, None), &self.tensors.output, hidden, n_rows));
+            self.products(&mut plan, what, &self.tensors.output, Epilogue::Store, [r.normed, r.logits], n_rows);
+        }
+        plan
+    }
+
+    fn batch_embedding(&self, n_rows: usize) -> Vec<Step> {
+        let (n_vocab, n_embd) = (self.spec.n_vocab, self.spec.n_embd);
+        let step = |part: &Part| {
+            let p = part.placed;
+            let kernel = Embed { ty: p.ty, n_vocab, n_embd, ids: Ids::OfRows };
+            let params = embed::Params {
+                quads: p.quads,
+                words: p.words,
+                pairs: p.pairs,
+                supers: p.supers,
+                n_units: p.n_units,
+                x: self.regions.hidden.at,
+                stride: self.regions.hidden.stride,
+                rows: self.tables.rows,
+                first: part.first,
+                n_rows: part.n_rows(n_vocab),
+                ..embed::Params::zeroed()
+            };
+            let what = What::new(Role::TokenEmbd, None, [n_rows, n_rows * n_embd]);
+            Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(p.buffer)
+        };
+        self.tensors.embedding.iter().map(step).collect()
+    }
+
+    fn batch_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, batch: &Batch, splits: usize) {
+        let (r, n_rows) = (&self.regions, batch.n_rows());
+        let products = |plan: &mut Plan, role, parts: &[Part], epilogue, from_to| {
+            self.products(plan, (role, Some(i)), parts, epilogue, from_to, n_rows);
+        };
+        plan.steps.push(self.rms_norm((Role::AttnNorm, Some(i)), &layer.qkv, r.hidden, n_rows));
+        products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [r.normed, r.qkv]);
+        plan.steps.push(self.rope_kv(i, layer, n_rows));
+        self.batch_attention(plan, i, batch, splits);
+        products(plan, Role::AttnOutput, &layer.attn_output, Epilogue::Add, [r.attended, r.hidden]);
+        plan.steps.push(self.rms_norm((Role::FfnNorm, Some(i)), layer.gate_up.first(), r.hidden, n_rows));
+        match &layer.gate_up {
+            GateUp::Fused(parts) => {
+                products(plan, Role::FfnGateUp, parts, Epilogue::SiluMul, [r.normed, r.gated]);
+            }
+            GateUp::Apart { gate, up } => {
+                products(plan, Role::FfnGate, gate, Epilogue::Store, [r.normed, r.gated]);
+                products(plan, Role::FfnUp, up, Epilogue::Store, [r.normed, r.up]);
+                plan.steps.push(self.silu_mul(i, n_rows));
+            }
+        }
+        products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [r.gated, r.hidden]);
+    }
+
+    fn rms_norm(&self, (role, layer): (Role, Option<usize>), parts: &[Part], x: Region, n_rows: usize) -> Step {
+        let (r, spec) = (&self.regions, self.spec);
+        let kernel = RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits() };
+        let params = rms_norm::Params {
+            x: x.at,
+            x_stride: x.stride,
+            y: r.normed.at,
+            y_stride: r.normed.stride,
+            norm: parts[0].norm / 4,
+        };
+        let what = What::new(role, layer, [n_rows * spec.n_embd; 2]);
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(parts[0].placed.buffer)
+    }
+
+    fn rope_kv(&self, i: usize, layer: &Layer, n_rows: usize) -> Step {
+        let (r, spec) = (&self.regions, self.spec);
+        let kernel = RopeKv::new(heads(spec), self.rotation());
+        let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
+        let [q, k, v, _] = qkv_starts(spec).map(|n| r.qkv.at + n as u32);
+        let params = rope_kv::Params {
+            q,
+            k,
+            v,
+            stride: r.qkv.stride,
+            kv: self.kv[i].1,
+            rope: self.tables.rope,
+            rows: self.tables.rows,
+            q_norm,
+            k_norm,
+        };
+        let n = n_rows * (spec.q_dim() + 2 * spec.kv_dim());
+        let what = What::new(Role::RopeKv, Some(i), [n, n]);
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(buffer).with_kv(self.kv[i].0)
+    }
+
+    /// Runs that are long enough share what they read; all other rows go by themselves.
+    fn batch_attention(&self, plan: &mut Plan, i: usize, batch: &Batch, splits: usize) {
+        let sharing = AttendPrompt::new(heads(self.spec), self.caps);
+        let mut row = 0;
+        let mut alone = 0;
+        for run in &batch.runs {
+            match sharing {
+                Some(kernel) if run.n_rows >= LEAST_SHARING => {
+                    if alone > 0 {
+                        self.attend_rows(plan, i, row - alone, alone, splits);
+                        alone = 0;
+                    }
+                    plan.steps.push(self.attend_run(kernel, i, row, run));
+                }
+                _ => alone += run.n_rows,
+            }
+            row += run.n_rows;
+        }
+        if alone > 0 {
+            self.attend_rows(plan, i, row - alone, alone, splits);
+        }
+    }
+
+    fn attend_run(&self, kernel: AttendPrompt, i: usize, row: usize, run: &Run) -> Step {
+        let (r, spec) = (&self.regions, self.spec);
+        let params = attend_prompt::Params {
+            q: r.qkv.from(row).at,
+            stride: r.qkv.stride,
+            out: r.attended.from(row).at,
+            out_stride: r.attended.stride,
+            kv: self.kv[i].1,
+            first: run.first,
+            table: run.table,
+            n_rows: run.n_rows as u32,
+        };
+        let n = run.n_rows * spec.q_dim();
+        let keys = run.first as usize + run.n_rows;
+        let what = What::new(Role::Attn, Some(i), [n, n]);
+        Step::new(kernel.kernel(), what, &params, kernel.grid(run.n_rows))
+            .with_kv(self.kv[i].0)
+            .with_work(2 * n as u64 * keys as u64)
+    }
+
+    fn attend_rows(&self, plan: &mut Plan, i: usize, row: usize, n_rows: usize, splits: usize) {
+        let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
+        let splits = Regions::splits(n_rows, splits);
+        let output = Output::of(heads, splits);
+        let kernel = Attend::new(heads, Queries::Rotated, output);
+        let params = attend::Params {
+            q: r.qkv.from(row).at,
+            stride: r.qkv.stride,
+            out: if output == Output::States { r.states } else { r.attended.from(row).at },
+            out_stride: r.attended.stride,
+            kv: self.kv[i].1,
+            rows: self.tables.rows + (row * ROW_WORDS) as u32,
+            splits: splits as u32,
+            ..attend::Params::zeroed()
+        };
+        let n = n_rows * spec.q_dim();
+        let what = What::new(Role::Attn, Some(i), [n, n]);
+        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, splits));
+        plan.steps.push(step.with_kv(self.kv[i].0));
+        if output == Output::States {
+            let merge = MergeAttention::new(heads);
+            let params = merge_attention::Params {
+                states: r.states,
+                splits: splits as u32,
+                out: r.attended.from(row).at,
+                out_stride: r.attended.stride,
+            };
+            plan.steps.push(Step::new(merge.kernel(), what, &params, merge.grid(n_rows)));
+        }
+    }
+
+    /// The products of `n_rows` rows with all parts of a tensor.
+    fn products(
+        &self,
+        plan: &mut Plan,
+        (role, layer): (Role, Option<usize>),
+        parts: &[Part],
+        epilogue: Epilogue,
+        [x, y]: [Region; 2],
+        n_rows: usize,
+    ) {
+        for part in parts {
+            let (p, epilogue) = (part.placed, part.epilogue(epilogue));
+            let groups = if epilogue == Epilogue::SiluMul { 2 } else { 1 };
+            let what = product_of(role, layer, part, groups);
+            let step = match n_rows <= MOST_TOKENS {
+                true => self.few(what, part, epilogue, [x, y], n_rows),
+                false => self.many(what, part, epilogue, [x, y], n_rows),
+            };
+            let work = (p.n_cols * p.n_groups * GROUP * n_rows) as u64;
+            plan.steps.push(step.with_weights(p.buffer).with_work(work));
+        }
+    }
+
+    fn few(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
+        let p = part.placed;
+        let kernel = MatvecRows::new(p.ty, p.n_cols, n_rows, epilogue, self.caps);
+        let params = matvec_rows::Params {
+            quads: p.quads,
+            words: p.words,
+            pairs: p.pairs,
+            supers: p.supers,
+            n_units: p.n_units,
+            x: x.at,
+            x_stride: x.stride,
+            y: y.at + part.first,
+            y_stride: y.stride,
+            bias: part.bias.unwrap_or(0),
+        };
+        Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
+    }
+
+    fn many(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
+        let p = part.placed;
+        let tile = Tile::pick(n_rows, p.n_groups, self.caps);
+        let kernel = Gemm::new(p.ty, p.n_cols, epilogue, tile);
+        let params = gemm::Params {
+            quads: p.quads,
+            words: p.words,
+            pairs: p.pairs,
+            supers: p.supers,
+            n_units: p.n_units,
+            n_cols: p.n_cols as u32,
+            n_groups: p.n_groups as u32,
+            n_tokens: n_rows as u32,
+            x: x.at,
+            x_stride: x.stride,
+            y: y.at + part.first,
+            y_stride: y.stride,
+            bias: part.bias.unwrap_or(0),
+        };
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, p.n_groups))
+    }
+}

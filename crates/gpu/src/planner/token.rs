@@ -1,0 +1,167 @@
+//! The plan of one token: matrix-vector products with everything that comes before and after them fused in.
+
+use super::{Planner, product_of};
+use crate::kernels::attend::{self, Attend, Output, Queries};
+use crate::kernels::embed::{self, Embed, Ids};
+use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
+use crate::kernels::merge_attention::{self, MergeAttention};
+use crate::kernels::silu_mul::{self, SiluMul};
+use crate::plan::{Plan, Role, Step, What};
+use crate::regions::heads;
+use crate::tensors::{GateUp, Layer, Part, qkv_starts};
+use bytemuck::Zeroable;
+
+impl Planner<'_> {
+    /// The embedding of the token at a position of sequence 0.
+    pub(crate) fn embedding(&self) -> Plan {
+        self.embedding_after(0)
+    }
+
+    /// The embedding of the token `after` positions behind that of the row.
+    pub(super) fn embedding_after(&self, after: u32) -> Plan {
+        let n_vocab = self.spec.n_vocab;
+        let n_embd = self.spec.n_embd;
+        let step = |part: &Part| {
+            let p = part.placed;
+            let kernel = Embed { ty: p.ty, n_vocab, n_embd, ids: Ids::At };
+            let params = embed::Params {
+                quads: p.quads,
+                words: p.words,
+                pairs: p.pairs,
+                supers: p.supers,
+                n_units: p.n_units,
+                x: self.regions.hidden.at,
+                ids: after,
+                first: part.first,
+                n_rows: part.n_rows(n_vocab),
+                ..embed::Params::zeroed()
+            };
+            let what = What::new(Role::TokenEmbd, None, [1, n_embd]);
+            Step::new(kernel.kernel(), what, &params, kernel.grid(1))
+                .with_weights(p.buffer)
+                .with_position_at(9)
+        };
+        Plan { steps: self.tensors.embedding.iter().map(step).collect() }
+    }
+
+    /// One token of sequence 0, from its embedding to its logits; attention in `splits` parts.
+    pub(crate) fn token(&self, splits: usize) -> Plan {
+        let mut plan = Plan::default();
+        for (i, layer) in self.tensors.layers.iter().enumerate() {
+            self.token_layer(&mut plan, i, layer, splits);
+        }
+        self.token_products(
+            &mut plan,
+            (Role::Output, None),
+            &self.tensors.output,
+            self.norm(),
+            Epilogue::Store,
+            [self.regions.hidden.at, self.regions.logits.at],
+        );
+        plan
+    }
+
+    fn token_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
+        let r = &self.regions;
+        let (x, gated) = (r.hidden.at, r.gated.at);
+        let mut products = |plan: &mut Plan, role, parts: &[Part], prologue, epilogue, from_to| {
+            self.token_products(plan, (role, Some(i)), parts, prologue, epilogue, from_to);
+        };
+        let norm = self.norm();
+        products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv.at]);
+        self.token_attention(plan, i, layer, splits);
+        let attended = r.attended.at;
+        products(plan, Role::AttnOutput, &layer.attn_output, Prologue::Plain, Epilogue::Add, [attended, x]);
+        match &layer.gate_up {
+            GateUp::Fused(parts) => {
+                products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, gated]);
+            }
+            GateUp::Apart { gate, up } => {
+                products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [x, gated]);
+                products(plan, Role::FfnUp, up, norm, Epilogue::Store, [x, r.up.at]);
+                plan.steps.push(self.silu_mul(i, 1));
+            }
+        }
+        products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [gated, x]);
+    }
+
+    fn token_attention(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
+        let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
+        let [q, k, v, stride] = qkv_starts(spec).map(|n| n as u32);
+        let output = Output::of(heads, splits);
+        let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output);
+        let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
+        let params = attend::Params {
+            q: r.qkv.at + q,
+            k: r.qkv.at + k,
+            v: r.qkv.at + v,
+            stride,
+            out: if output == Output::States { r.states } else { r.attended.at },
+            out_stride: r.attended.stride,
+            kv: self.kv[i].1,
+            rope: self.tables.rope,
+            q_norm,
+            k_norm,
+            table: self.tables.blocks,
+            splits: splits as u32,
+            ..attend::Params::zeroed()
+        };
+        let what = What::new(Role::Attn, Some(i), [spec.q_dim() + 2 * spec.kv_dim(), spec.q_dim()]);
+        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(1, splits));
+        plan.steps.push(step.with_weights(buffer).with_kv(self.kv[i].0).with_position_at(11));
+        if output == Output::States {
+            let merge = MergeAttention::new(heads);
+            let params = merge_attention::Params {
+                states: r.states,
+                splits: splits as u32,
+                out: r.attended.at,
+                out_stride: r.attended.stride,
+            };
+            plan.steps.push(Step::new(merge.kernel(), what, &params, merge.grid(1)));
+        }
+    }
+
+    fn norm(&self) -> Prologue {
+        Prologue::Norm { eps_bits: self.spec.rms_eps.to_bits() }
+    }
+
+    /// The products of one row at float `x` with all parts of a tensor, into `y`.
+    pub(super) fn token_products(
+        &self,
+        plan: &mut Plan,
+        (role, layer): (Role, Option<usize>),
+        parts: &[Part],
+        prologue: Prologue,
+        epilogue: Epilogue,
+        [x, y]: [u32; 2],
+    ) {
+        for part in parts {
+            let p = part.placed;
+            let epilogue = part.epilogue(epilogue);
+            let kernel = Matvec::new(p.ty, p.n_cols, prologue, epilogue, self.caps);
+            let params = matvec::Params {
+                quads: p.quads,
+                words: p.words,
+                pairs: p.pairs,
+                supers: p.supers,
+                n_units: p.n_units,
+                x,
+                y: y + part.first,
+                norm: part.norm / 4,
+                bias: part.bias.unwrap_or(0),
+            };
+            let what = product_of(role, layer, part, kernel.groups());
+            let step = Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups));
+            plan.steps.push(step.with_weights(p.buffer));
+        }
+    }
+
+    /// The gates of `n_rows` rows, multiplied with the ups, where one product could not do both.
+    pub(super) fn silu_mul(&self, layer: usize, n_rows: usize) -> Step {
+        let r = &self.regions;
+        let kernel = SiluMul { n_cols: self.spec.n_ff };
+        let params = silu_mul::Params { gate: r.gated.at, up: r.up.at, stride: r.gated.stride };
+        let what = What::new(Role::FfnSiluMul, Some(layer), [2 * self.spec.n_ff, self.spec.n_ff]);
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows))
+    }
+}

@@ -1,0 +1,80 @@
+//! Plans are lists whose length is the number of dispatches.
+
+use crate::device::Caps;
+use crate::kv_cache::KvLayout;
+use crate::planner::Planner;
+use crate::regions::Regions;
+use crate::tables::Tables;
+use crate::tensors::Tensors;
+use crate::token_plans::TokenPlans;
+use model::{Choice, ModelSpec, Synthetic, SyntheticPreset, Weights};
+
+const CAPS: Caps = Caps { subgroups: true, max_threads: 1024, workgroup_memory: 32 << 10, max_binding: 1 << 30 };
+
+/// What `look` sees of the planner of a preset.
+fn planned<T>(preset: SyntheticPreset, look: impl FnOnce(&ModelSpec, &Planner<'_>) -> T) -> T {
+    let spec = preset.spec();
+    let source = Synthetic::new(preset, 1);
+    let weights = Weights::new(&spec, &source).unwrap();
+    let (tensors, _) = Tensors::lay_out(CAPS.max_binding, &spec, &weights).unwrap();
+    let kv = KvLayout::new(&spec, 64, CAPS.max_binding).unwrap().places();
+    let planner = Planner {
+        spec: &spec,
+        tensors: &tensors,
+        caps: CAPS,
+        tables: Tables::new(&spec, 2048, 64, 512),
+        kv: &kv,
+        regions: Regions::token(&spec, false),
+    };
+    look(&spec, &planner)
+}
+
+#[test]
+fn a_token_of_smollm_takes_at_most_155_dispatches_and_5_a_layer() {
+    planned(SyntheticPreset::ALL[0], |spec, planner| {
+        assert_eq!(spec.n_layers, 30);
+        let plans = TokenPlans::new(planner, 2048);
+        let choose = planner.choose(&Choice::GREEDY).unwrap();
+        for position in [0, 100] {
+            let token = plans.at(position);
+            let n = token.n_dispatches() + choose.n_dispatches();
+            assert!(n <= 155, "{n} at position {position}:\n{token}{choose}");
+            for layer in 0..spec.n_layers {
+                let n = token.steps.iter().filter(|step| step.what.layer == Some(layer)).count();
+                assert!(n <= 5, "{n} in layer {layer} at position {position}:\n{token}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_listing_says_what_is_done_to_which_tensor() {
+    let listing = planned(SyntheticPreset::ALL[0], |_, planner| planner.token(1).to_string());
+    let line = listing.lines().find(|line| line.contains("blk.3.attn_qkv")).unwrap();
+    assert!(line.contains("norm_matvec_q4_0") && line.contains("[576]->[960]"), "{line}");
+}
+
+#[test]
+fn no_part_of_a_large_model_is_larger_than_a_binding_of_128_mib() {
+    let preset = SyntheticPreset::ALL.into_iter().find(|preset| preset.name == "llama-8b").unwrap();
+    let spec = preset.spec();
+    let source = Synthetic::new(preset, 1);
+    let weights = Weights::new(&spec, &source).unwrap();
+    let limit = 128 << 20;
+    let (tensors, layout) = Tensors::lay_out(limit, &spec, &weights).unwrap();
+    assert!(layout.buffer_bytes().all(|bytes| bytes <= limit), "{:?}", layout.buffer_bytes().collect::<Vec<_>>());
+    assert!(tensors.output.len() > 1, "a head of 500 MB has parts");
+    // Every part begins where the one before ends.
+    let mut next = 0;
+    for part in &tensors.output {
+        assert_eq!(part.first, next);
+        next += part.n_rows(spec.n_vocab);
+    }
+    assert_eq!(next as usize, spec.n_vocab);
+    let kv = KvLayout::new(&spec, 256, limit).unwrap();
+    let layer_quads = kv.len_bytes() / spec.n_layers as u64 / 16;
+    assert!(kv.places().iter().all(|&(_, at)| (u64::from(at) + layer_quads) * 16 <= limit));
+    assert!(kv.places().last().unwrap().0 > 0, "1 GiB of keys and values has parts");
+    let too_long = KvLayout::new(&spec, 1 << 14, limit).unwrap_err().to_string();
+    assert!(too_long.contains("a context of 32768 tokens is possible"), "{too_long}");
+}
