@@ -88,7 +88,7 @@ pub(crate) struct Gpu {
     pub(crate) queue: wgpu::Queue,
     pub(crate) backend: GpuBackend,
     pub(crate) name: String,
-    pub(crate) kind: DeviceType,
+    pub(crate) info: AdapterInfo,
     pub(crate) caps: Caps,
     /// Why the device was lost, once it is.
     pub(crate) lost: Arc<Mutex<Option<String>>>,
@@ -151,6 +151,12 @@ impl Gpu {
                 reason.get_or_insert(format!("{why:?}: {message}"));
             }
         });
+        let reason = Arc::clone(&lost);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut reason) = reason.lock() {
+                reason.get_or_insert(error.to_string());
+            }
+        }));
         let max_binding = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let caps = Caps {
             subgroups: device.features().contains(Features::SUBGROUP),
@@ -160,13 +166,13 @@ impl Gpu {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_binding: binding_limit.map_or(max_binding, |limit| limit.min(max_binding)) / 256 * 256,
         };
-        Ok(Self { device, queue, backend, name: info.name, kind: info.device_type, caps, lost })
+        Ok(Self { device, queue, backend, name: info.name.clone(), info, caps, lost })
     }
 
     /// Multiplications of a submit, so that it takes a slow device of this kind less than 100 ms: longer ones make a desktop
     /// stutter, and drivers kill them after seconds.
     pub(crate) fn work_a_submit(&self) -> u64 {
-        match self.kind {
+        match self.info.device_type {
             DeviceType::DiscreteGpu => 200_000_000_000,
             DeviceType::IntegratedGpu | DeviceType::VirtualGpu | DeviceType::Other => 25_000_000_000,
             DeviceType::Cpu => 1_000_000_000,

@@ -29,6 +29,7 @@ mod measure;
 mod memory_plan;
 mod options;
 mod pipeline;
+mod pipeline_cache;
 mod plan;
 mod planner;
 mod regions;

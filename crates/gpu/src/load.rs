@@ -56,6 +56,10 @@ impl GpuForwardPass {
 
         let buffers = layout.upload(&gpu, progress)?;
         let pipelines = Pipelines::new(&gpu, Checks::Off);
+        let pipelines = match &options.pipeline_cache {
+            Some(folder) => pipelines.cached(&gpu, folder),
+            None => pipelines,
+        };
         let tables = gpu.private("tables", 4 * tables_at.len as u64);
         let tokens = gpu.private("tokens", 4 * n_ids as u64);
         let kv = KvCache::new(&gpu, &pipelines, kv_layout);

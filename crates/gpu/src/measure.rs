@@ -89,7 +89,7 @@ pub fn measure(choice: AdapterChoice, preset: SyntheticPreset) -> Result<Vec<Mea
     for (name, parts, prologue, epilogue) in tensors {
         let (placed, offsets) = &parts[0];
         bench.groups[0] = bench.pipelines.weights(&bench.gpu, &buffers[placed.buffer]);
-        let kernel = Matvec::new(placed.ty, placed.n_cols, prologue, epilogue, bench.gpu.caps);
+        let kernel = Matvec::new(placed.ty, placed.n_cols, placed.n_groups, prologue, epilogue, bench.gpu.caps);
         let params = Params {
             quads: placed.quads,
             words: placed.words,

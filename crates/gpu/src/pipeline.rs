@@ -3,7 +3,9 @@
 use crate::device::{Gpu, IMMEDIATE_BYTES};
 use crate::error::GpuError;
 use crate::kernels::Kernel;
+use crate::pipeline_cache::DiskCache;
 use std::collections::HashMap;
+use std::path::Path;
 use wgpu::{BindGroup, BindGroupLayout, Buffer, ComputePipeline, PipelineLayout};
 
 /// Whether shaders keep the checks that wgpu adds to them.
@@ -22,6 +24,7 @@ pub(crate) struct Pipelines {
     groups: [BindGroupLayout; 3],
     checks: Checks,
     compiled: HashMap<Kernel, ComputePipeline>,
+    disk: Option<DiskCache>,
 }
 
 impl Pipelines {
@@ -40,7 +43,12 @@ impl Pipelines {
             bind_group_layouts: &groups.each_ref().map(Some),
             immediate_size: IMMEDIATE_BYTES,
         });
-        Self { layout, groups, checks, compiled: HashMap::new() }
+        Self { layout, groups, checks, compiled: HashMap::new(), disk: None }
+    }
+
+    /// With what earlier runs compiled, kept in `folder`.
+    pub(crate) fn cached(self, gpu: &Gpu, folder: &Path) -> Self {
+        Self { disk: DiskCache::open(gpu, folder), ..self }
     }
 
     pub(crate) fn weights(&self, gpu: &Gpu, weights: &Buffer) -> BindGroup {
@@ -96,6 +104,11 @@ impl Pipelines {
             let compiled = worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             self.compiled.extend(compiled);
         }
+        if let Some(disk) = &mut self.disk
+            && !missing.is_empty()
+        {
+            disk.save();
+        }
         Ok(())
     }
 
@@ -130,7 +143,7 @@ impl Pipelines {
                 zero_initialize_workgroup_memory: self.checks == Checks::On,
                 ..wgpu::PipelineCompilationOptions::default()
             },
-            cache: None,
+            cache: self.disk.as_ref().map(|disk| &disk.cache),
         });
         match pollster::block_on(scope.pop()) {
             Some(error) => {

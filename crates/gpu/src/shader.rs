@@ -45,7 +45,8 @@ impl Shader {
         }
     }
 
-    /// `Raw`, `load_unit`, `unit_weights` and `dot_unit` for weights of `ty`, whose areas the immediates `p` give.
+    /// `Raw`, `load_unit`, `unit_weights` and `dot_unit` for weights of `ty`, whose areas the immediates `p` give. `dot_unit`
+    /// takes x with the halves of each unit divided by `X_LOW` and `X_HIGH`, powers of two.
     pub(crate) fn decoder(self, ty: TensorType) -> Self {
         let this = self.text(&load_unit(ty)).float("OFFSET", f32::from(quant_offset(ty)));
         let quants = match (ty, bits(ty)) {
@@ -68,7 +69,13 @@ impl Shader {
             (_, false) if words.supers => include_str!("shared/scales_halves.wgsl"),
             (_, false) => include_str!("shared/scales_one.wgsl"),
         };
-        this.text(quants).text(include_str!("shared/dot.wgsl")).text(scales)
+        let this = this.text(quants);
+        let this = match (ty, bits(ty)) {
+            // These have their own.
+            (_, Some(4 | 8)) => this,
+            _ => this.text(include_str!("shared/x_plain.wgsl")),
+        };
+        this.text(include_str!("shared/dot.wgsl")).text(scales)
     }
 
     /// `Best`, `key`, `changed_key`, `better`, `store_best`, `load_best` and `group_best`; after `reduce`.
@@ -161,7 +168,9 @@ fn load_unit(ty: TensorType) -> String {
     }
     format!(
         "struct Raw {{ {fields}}}\n\
+         // The words of unit `u` of row `row` of block `block` of 8 rows.\n\
+         fn load_block_unit(block: u32, u: u32, row: u32) -> Raw {{\n  let at = block * p.n_units + u;\n  return Raw({loads});\n}}\n\
          // The words of unit `u` of row `r` of row group `g`.\n\
-         fn load_unit(g: u32, u: u32, r: u32) -> Raw {{\n  let block = g * 4u + r / 8u;\n  let row = r % 8u;\n  let at = block * p.n_units + u;\n  return Raw({loads});\n}}\n"
+         fn load_unit(g: u32, u: u32, r: u32) -> Raw {{ return load_block_unit(g * 4u + r / 8u, u, r % 8u); }}\n"
     )
 }

@@ -38,6 +38,6 @@ pub use rope::{RopePairing, RopeTable};
 pub use rows::{Row, SequenceId};
 pub use source::{TensorMeta, TensorSource};
 pub use spec::ModelSpec;
-pub use synthetic::{Synthetic, SyntheticPreset};
+pub use synthetic::{Synthetic, SyntheticPreset, random_blocks};
 pub use tap::Tap;
 pub use weights::{LayerWeights, Weight, Weights};

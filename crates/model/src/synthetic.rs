@@ -70,6 +70,21 @@ impl SyntheticPreset {
         },
     ];
 
+    /// A shape at which rows of every block format fit, for checks of a device.
+    pub const TINY: Self = Self {
+        name: "tiny",
+        n_layers: 2,
+        n_embd: 256,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 64,
+        n_ff: 512,
+        n_vocab: 1500,
+        rope_base: 10_000,
+        trained_context: 256,
+        tied_head: true,
+    };
+
     /// The preset called `name`.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
@@ -116,6 +131,12 @@ impl Synthetic {
     /// The tensors of `preset`; the same seed gives the same bytes everywhere.
     #[must_use]
     pub fn new(preset: SyntheticPreset, seed: u64) -> Self {
+        Self::with_types(preset, [TensorType::Q4_0, TensorType::Q8_0], seed)
+    }
+
+    /// With other types of the matrices of layers, and of the embedding and head.
+    #[must_use]
+    pub fn with_types(preset: SyntheticPreset, [matrices, head]: [TensorType; 2], seed: u64) -> Self {
         let spec = preset.spec();
         let [v, e, f] = [spec.n_vocab, spec.n_embd, spec.n_ff].map(|n| n as u64);
         let [q, kv] = [spec.q_dim(), spec.kv_dim()].map(|n| n as u64);
@@ -123,9 +144,9 @@ impl Synthetic {
         let mut add = |name: String, ty: TensorType, shape: &[u64]| {
             tensors.insert(name, TensorMeta { ty, shape: shape.to_vec() });
         };
-        add("token_embd.weight".into(), TensorType::Q8_0, &[v, e]);
+        add("token_embd.weight".into(), head, &[v, e]);
         if !preset.tied_head {
-            add("output.weight".into(), TensorType::Q8_0, &[v, e]);
+            add("output.weight".into(), head, &[v, e]);
         }
         add("output_norm.weight".into(), TensorType::F32, &[e]);
         for i in 0..spec.n_layers {
@@ -141,7 +162,7 @@ impl Synthetic {
                 ("ffn_up", [f, e]),
                 ("ffn_down", [e, f]),
             ] {
-                add(format!("blk.{i}.{suffix}.weight"), TensorType::Q4_0, &shape);
+                add(format!("blk.{i}.{suffix}.weight"), matrices, &shape);
             }
         }
         Self { seed, tensors }
@@ -170,7 +191,8 @@ impl TensorSource for Synthetic {
         let bytes = match meta.ty {
             TensorType::Q4_0 => q4_0(&mut rng, n, scale),
             TensorType::Q8_0 => q8_0(&mut rng, n, scale),
-            _ => std::iter::repeat_n(1f32.to_le_bytes(), n).flatten().collect(),
+            _ if meta.shape.len() == 1 => std::iter::repeat_n(1f32.to_le_bytes(), n).flatten().collect(),
+            ty => random_blocks(ty, n, scale * 3f32.sqrt(), &mut || rng.next()),
         };
         Cow::Owned(bytes)
     }
@@ -199,6 +221,41 @@ fn q8_0(rng: &mut SplitMix64, n: usize, scale: f32) -> Vec<u8> {
         bytes.extend(rng.scale(scale / 73.0).to_le_bytes());
         for _ in 0..4 {
             bytes.extend(rng.next().to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// Random elements of `ty`, whole blocks of them, of about the deviation that numbers from -scale to scale have; `bits` gives 64
+/// random bits at a time. Types without an encoder get random blocks with fitting scales.
+///
+/// # Panics
+/// There is no such type to decode.
+#[must_use]
+pub fn random_blocks(ty: TensorType, n: usize, scale: f32, bits: &mut dyn FnMut() -> u64) -> Vec<u8> {
+    let values: Vec<f32> = (0..n).map(|_| ((bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * scale).collect();
+    if let Ok(bytes) = ty.encode(&values) {
+        return bytes;
+    }
+    let mut bytes = vec![0; n / ty.block_len() * ty.block_bytes()];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&bits().to_le_bytes()[..chunk.len()]);
+    }
+    // Where the f16 scales of a block lie (gguf::format), and a value at which its elements have about `scale`.
+    let fields: &[(usize, f32)] = match ty {
+        TensorType::Q4_1 => &[(0, 1.0 / 8.0), (2, -1.0)],
+        TensorType::Q5_0 => &[(0, 1.0 / 16.0)],
+        TensorType::Q5_1 => &[(0, 1.0 / 16.0), (2, -1.0)],
+        TensorType::Q2_K => &[(80, 1.0 / 16.0), (82, 1.0 / 12.0)],
+        TensorType::Q3_K => &[(108, 1.0 / 64.0)],
+        TensorType::Q4_K => &[(0, 1.0 / 500.0), (2, 1.0 / 63.0)],
+        TensorType::Q5_K => &[(0, 1.0 / 1000.0), (2, 1.0 / 63.0)],
+        TensorType::Q6_K => &[(208, 1.0 / 2000.0)],
+        _ => panic!("no random blocks of {ty}"),
+    };
+    for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+        for &(at, factor) in fields {
+            block[at..at + 2].copy_from_slice(&f16::from_f32(scale * factor).to_le_bytes());
         }
     }
     bytes

@@ -203,38 +203,11 @@ impl TinyModel {
     }
 }
 
-/// A random matrix whose outputs have about the deviation of its inputs times `gain`. Types without an encoder get random
-/// blocks with fitting scales.
+/// A random matrix whose outputs have about the deviation of its inputs times `gain`.
 #[must_use]
 pub fn random_matrix(random: &mut Random, ty: TensorType, rows: usize, cols: usize, gain: f32) -> Vec<u8> {
     let scale = gain * (3.0 / cols as f32).sqrt();
-    if let Ok(bytes) = ty.encode(&random.vector(rows * cols, scale)) {
-        return bytes;
-    }
-    let mut bytes = vec![0; rows * cols / ty.block_len() * ty.block_bytes()];
-    for chunk in bytes.chunks_mut(8) {
-        let bits = random.bits().to_le_bytes();
-        chunk.copy_from_slice(&bits[..chunk.len()]);
-    }
-    // Where the f16 scales of a block lie (gguf::format), and a value at which its elements have about `scale`.
-    let fields: &[(usize, f32)] = match ty {
-        TensorType::Q4_1 => &[(0, 1.0 / 8.0), (2, -1.0)],
-        TensorType::Q5_0 => &[(0, 1.0 / 16.0)],
-        TensorType::Q5_1 => &[(0, 1.0 / 16.0), (2, -1.0)],
-        TensorType::Q2_K => &[(80, 1.0 / 16.0), (82, 1.0 / 12.0)],
-        TensorType::Q3_K => &[(108, 1.0 / 64.0)],
-        TensorType::Q4_K => &[(0, 1.0 / 500.0), (2, 1.0 / 63.0)],
-        TensorType::Q5_K => &[(0, 1.0 / 1000.0), (2, 1.0 / 63.0)],
-        TensorType::Q6_K => &[(208, 1.0 / 2000.0)],
-        _ => panic!("no random blocks of {ty}"),
-    };
-    for block in bytes.chunks_exact_mut(ty.block_bytes()) {
-        for &(at, factor) in fields {
-            let value = TensorType::F16.encode(&[scale * factor]).expect("F16 has an encoder");
-            block[at..at + 2].copy_from_slice(&value);
-        }
-    }
-    bytes
+    model::random_blocks(ty, rows * cols, scale, &mut || random.bits())
 }
 
 /// The character that byte-level BPE writes for a byte.

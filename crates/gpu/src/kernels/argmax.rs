@@ -1,7 +1,7 @@
 //! The best of each chunk of 1024 logits: the first of two steps that choose a token; `next_token` is the second.
 //!
-//! Inputs: logits `[n_vocab]` f32; with penalties, the ids before. Output: best `[n_chunks, 2]` f32: the largest number and its
-//! index.
+//! Inputs: logits `[n_vocab]` f32; with penalties, the ids before. Output: best `[n_chunks, 4]` f32: the largest number, its
+//! index, zeros.
 //! Requires: nothing of subgroups; n_vocab at most `MOST_VOCAB`. Launch: a workgroup of 256 for each 1024 logits.
 //! Numerics: exact: NaN is below everything, -0 equals 0, the lowest index wins among equals. With penalties and noise as exact
 //! as the device's division and logarithm.
@@ -12,7 +12,7 @@
 //! divided, so that no temperature overflows and 0 is greedy. Infinite logits are left as they are.
 
 use super::Kernel;
-use super::sampling::{CHUNK, Penalties};
+use super::sampling::{PAIR_FLOATS, CHUNK, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
@@ -29,7 +29,7 @@ pub(crate) struct Argmax {
     pub(crate) noise: bool,
 }
 
-/// Offsets: `logits` and `best` in floats, `ids` in `tokens`. `position` is that of the row which the logits are of.
+/// Offsets: `logits` and `best` in floats, multiples of 4; `ids` in `tokens`. `position` is that of the row which the logits are of.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -53,6 +53,11 @@ impl Argmax {
     /// Workgroups, and pairs that they leave.
     pub(crate) fn n_chunks(&self) -> usize {
         self.n_vocab.div_ceil(CHUNK)
+    }
+
+    /// Floats of `best`.
+    pub(crate) fn len_best(&self) -> usize {
+        self.n_chunks() * PAIR_FLOATS
     }
 
     pub(crate) fn grid(&self) -> [u32; 3] {

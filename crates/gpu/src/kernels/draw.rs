@@ -1,6 +1,6 @@
 //! The next token: one of the top k by its probability, after top-p and min-p, and its embedding.
 //!
-//! Inputs: best `[n_chunks, k, 2]` f32 as `top_candidates` leaves it; W, the embedding, in row groups (see `layout`). Outputs:
+//! Inputs: best `[n_chunks, k, 4]` f32 as `top_candidates` leaves it; W, the embedding, in row groups (see `layout`). Outputs:
 //! `tokens[ids + position + 1]`, and x `[n_embd]` f32, zeros behind n_embd up to a multiple of 32.
 //! Requires: nothing of subgroups. Launch: one workgroup of 256.
 //! Numerics: the candidates exact, as in `top_candidates`; sums of probabilities f32, from the likeliest on. A token is left on

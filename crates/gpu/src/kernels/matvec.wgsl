@@ -1,25 +1,43 @@
-// y = W x for one row. Constants, decoder, prologue and the entry point are composed in matvec.rs.
+// y = W x for one row. Constants, decoder, prologue, loop and epilogue are composed in matvec.rs.
 struct Params {
   quads: u32, words: u32, pairs: u32, supers: u32, n_units: u32,
   x: u32, y: u32, norm: u32, bias: u32,
 }
 var<immediate> p: Params;
-// [GROUPS, SLICES, ROWS], then in its first slice the sums of all.
-var<workgroup> slice_sums: array<f32, GROUPS * SLICES * ROWS>;
+// Sums over 4 slices each: [OUT_BLOCKS, GROUPS, SLICES / 4, 8 rows].
+var<workgroup> partials: array<f32, OUT_BLOCKS * GROUPS * SLICES * 2u>;
+var<workgroup> pool: array<f32, THREADS>;
 
-// Adds the slices of each row up, in order: one thread a row.
-fn add_slices(t: u32) {
-  if (t < ROWS) {
-    for (var g = 0u; g < GROUPS; g += 1u) {
-      var sum = slice_sums[g * SLICES * ROWS + t];
-      for (var s = 1u; s < SLICES; s += 1u) { sum += slice_sums[(g * SLICES + s) * ROWS + t]; }
-      slice_sums[g * SLICES * ROWS + t] = sum;
-    }
+// The block of weights of output block `out`, in the tensor's group `g` of those that take turns.
+fn weight_block(out: u32, g: u32) -> u32 { return (out / 4u * GROUPS + g) * 4u + out % 4u; }
+
+// Sums of threads 8 apart, 4 of them, and of 32 threads; for small subgroups, or none. The first of them has the result.
+fn pooled_slices(t: u32, v: f32) -> f32 {
+  workgroupBarrier();
+  pool[t] = v;
+  workgroupBarrier();
+  let at = t / 32u * 32u + t % 8u;
+  return (pool[at] + pool[at + 8u]) + (pool[at + 16u] + pool[at + 24u]);
+}
+fn pooled(t: u32, v: f32) -> f32 {
+  let a = pooled_slices(t, v);
+  workgroupBarrier();
+  pool[t] = a;
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < 8u; i += 1u) { sum += pool[t / 32u * 32u + i]; }
+  return sum;
+}
+
+// The sums of rows 4 half to 4 half + 3 of a block, from the sums of its slices.
+fn row_sums(block: u32, g: u32, half: u32) -> vec4<f32> {
+  var sum = vec4<f32>(0.0);
+  for (var i = 0u; i < SLICES / 4u; i += 1u) {
+    let at = ((block * GROUPS + g) * (SLICES / 4u) + i) * 8u + 4u * half;
+    sum += vec4<f32>(partials[at], partials[at + 1u], partials[at + 2u], partials[at + 3u]);
   }
+  return sum;
 }
 
-// The sums of rows 4 q to 4 q + 3.
-fn row_sums(group: u32, q: u32) -> vec4<f32> {
-  let at = group * SLICES * ROWS + 4u * q;
-  return vec4<f32>(slice_sums[at], slice_sums[at + 1u], slice_sums[at + 2u], slice_sums[at + 3u]);
-}
+// What quad `i` of x is divided by, since quants count as much more.
+fn x_factor(i: u32) -> vec4<f32> { return select(1.0 / X_LOW, 1.0 / X_HIGH, i % 8u >= 4u); }

@@ -1,6 +1,6 @@
-//! The next token: the best of the pairs that `argmax` or the head left, and its embedding.
+//! The next token: the best of the pairs that `argmax` left, and its embedding.
 //!
-//! Inputs: best `[n_pairs, 2]` f32: numbers and their indices; W, the embedding, in row groups (see `layout`). Outputs:
+//! Inputs: best `[n_pairs, 4]` f32 as `argmax` leaves it; W, the embedding, in row groups (see `layout`). Outputs:
 //! `tokens[ids + position + 1]`, and x `[n_embd]` f32, zeros behind n_embd up to a multiple of 32.
 //! Requires: nothing of subgroups. Launch: one workgroup of 256.
 //! Numerics: exact: NaN is below everything, -0 equals 0, the lowest index wins among equals; 0 where everything is NaN. The

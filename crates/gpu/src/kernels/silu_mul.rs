@@ -2,7 +2,7 @@
 //!
 //! Inputs: gate and up `[n_rows, n_cols]` f32. Output: gate, in place; zeros behind n_cols up to a multiple of 32.
 //! Requires: nothing of subgroups. Launch: `grid(n_rows)`, a thread a quad.
-//! Numerics: f32; relative to f64 within 1e-6 an element.
+//! Numerics: f32; relative to f64 within 1e-6 + 2e-7 |gate| an element: the exponential's own.
 //! Source: own.
 
 use super::Kernel;

@@ -1,13 +1,13 @@
 //! The best few of each chunk of 1024 logits: the first of two steps that draw a token from the top k; `draw` is the second.
 //!
-//! Inputs: logits `[n_vocab]` f32; with penalties, the ids before. Output: best `[n_chunks, k, 2]` f32: numbers and their
-//! indices, the best first; where a chunk has fewer logits than k, NaN with indices behind the vocabulary.
+//! Inputs: logits `[n_vocab]` f32; with penalties, the ids before. Output: best `[n_chunks, k, 4]` f32: numbers, their
+//! indices, zeros, the best first; where a chunk has fewer logits than k, NaN with indices behind the vocabulary.
 //! Requires: nothing of subgroups; k from 1 to 64. Launch: a workgroup of 256 for each 1024 logits.
 //! Numerics: exact: NaN is below everything, -0 equals 0, the lowest index wins among equals. Penalties as in `argmax`.
 //! Source: own; penalties as in `argmax`.
 
 use super::Kernel;
-use super::sampling::{CHUNK, MOST_K, MOST_VOCAB, Penalties};
+use super::sampling::{PAIR_FLOATS, CHUNK, MOST_K, MOST_VOCAB, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
@@ -51,7 +51,7 @@ impl TopCandidates {
 
     /// Floats of `best` for any k.
     pub(crate) fn len_best(&self) -> usize {
-        self.n_chunks() * MOST_K * 2
+        self.n_chunks() * MOST_K * PAIR_FLOATS
     }
 
     pub(crate) fn grid(&self) -> [u32; 3] {

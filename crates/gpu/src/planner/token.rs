@@ -4,7 +4,6 @@ use super::{Planner, product_of};
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
-use crate::kernels::merge_attention::{self, MergeAttention};
 use crate::kernels::silu_mul::{self, SiluMul};
 use crate::plan::{Plan, Role, Step, What};
 use crate::regions::heads;
@@ -70,8 +69,12 @@ impl Planner<'_> {
         let norm = self.norm();
         products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv.at]);
         self.token_attention(plan, i, layer, splits);
-        let attended = r.attended.at;
-        products(plan, Role::AttnOutput, &layer.attn_output, Prologue::Plain, Epilogue::Add, [attended, x]);
+        let heads = heads(self.spec);
+        let (merge, attended) = match Output::of(heads, splits) {
+            Output::Normalised => (Prologue::Plain, r.attended.at),
+            Output::States => (Prologue::Merge { heads, splits }, r.states),
+        };
+        products(plan, Role::AttnOutput, &layer.attn_output, merge, Epilogue::Add, [attended, x]);
         match &layer.gate_up {
             GateUp::Fused(parts) => {
                 products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, gated]);
@@ -109,16 +112,6 @@ impl Planner<'_> {
         let what = What::new(Role::Attn, Some(i), [spec.q_dim() + 2 * spec.kv_dim(), spec.q_dim()]);
         let step = Step::new(kernel.kernel(), what, &params, kernel.grid(1, splits));
         plan.steps.push(step.with_weights(buffer).with_kv(self.kv[i].0).with_position_at(11));
-        if output == Output::States {
-            let merge = MergeAttention::new(heads);
-            let params = merge_attention::Params {
-                states: r.states,
-                splits: splits as u32,
-                out: r.attended.at,
-                out_stride: r.attended.stride,
-            };
-            plan.steps.push(Step::new(merge.kernel(), what, &params, merge.grid(1)));
-        }
     }
 
     fn norm(&self) -> Prologue {
@@ -138,7 +131,7 @@ impl Planner<'_> {
         for part in parts {
             let p = part.placed;
             let epilogue = part.epilogue(epilogue);
-            let kernel = Matvec::new(p.ty, p.n_cols, prologue, epilogue, self.caps);
+            let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
             let params = matvec::Params {
                 quads: p.quads,
                 words: p.words,

@@ -21,13 +21,11 @@ fn better(a: Best, b: Best) -> Best {
 }
 
 // Pair `i` of a list in scratch that begins at float `at`, a multiple of 4: the number, then its index, which is exact as a
-// float below 2^24.
+// float below 2^24. It has a whole quad: threads that write to components of one may undo each other's writes.
 fn store_best(at: u32, i: u32, best: Best) {
-  store_float(at + 2u * i, bitcast<f32>(number_bits(best.key)));
-  store_float(at + 2u * i + 1u, f32(best.index));
+  scratch[at / 4u + i] = vec4<f32>(bitcast<f32>(number_bits(best.key)), f32(best.index), 0.0, 0.0);
 }
 fn load_best(at: u32, i: u32) -> Best {
-  let two = bitcast<vec4<u32>>(scratch[at / 4u + i / 2u]);
-  let pair = select(two.xy, two.zw, i % 2u == 1u);
-  return Best(key(bitcast<f32>(pair.x)), u32(bitcast<f32>(pair.y)));
+  let pair = scratch[at / 4u + i];
+  return Best(key(pair.x), u32(pair.y));
 }

@@ -10,5 +10,4 @@
 // Token ids by position, chosen or given.
 @group(2) @binding(2) var<storage, read_write> tokens: array<u32>;
 
-fn store_float(i: u32, value: f32) { scratch[i / 4u][i % 4u] = value; }
 fn load_float(i: u32) -> f32 { return scratch[i / 4u][i % 4u]; }

@@ -1,6 +1,6 @@
 // Floats: no scales.
-fn dot_unit(w: Raw, x: u32) -> f32 {
-  let q = quants(w);
+fn dot_unit(w: Raw, x: Eight) -> f32 {
+  let q = scaled_quants(w);
   return dot_low(q, x) + dot_high(q, x);
 }
 fn unit_weights(w: Raw) -> array<vec4<f32>, 8> { return quants(w); }

@@ -4,7 +4,7 @@ use super::sampling::{Step, assert_drawn_by, assert_only, gumbel, labs, memory, 
 use super::{Lab, Memory, Tensor, floats};
 use crate::kernels::argmax::{self, Argmax};
 use crate::kernels::next_token::{self, NextToken};
-use crate::kernels::sampling::{Penalties, noise_temperature, seed_words};
+use crate::kernels::sampling::{PAIR_FLOATS, Penalties, noise_temperature, seed_words};
 use gguf::TensorType;
 use testkit::Random;
 
@@ -28,7 +28,7 @@ impl Choice {
         let first = Argmax { n_vocab: logits.len(), penalties, noise };
         let second = NextToken { n_vocab: logits.len(), n_pairs: first.n_chunks(), embedding: None };
         let logits = memory.floats(logits) as u32;
-        let best = memory.region(2 * first.n_chunks()) as u32;
+        let best = memory.region(first.len_best()) as u32;
         let x = memory.region(0) as u32;
         let (ids, position) = (IDS as u32, 0);
         let first_params =
@@ -61,11 +61,14 @@ impl Choice {
     fn run(&self, lab: &mut Lab, position: u32, what: &str) -> (u32, Vec<(f32, usize)>, Memory) {
         let after = lab.run_all(&self.steps(position), &self.memory);
         let best = self.first_params.best as usize;
-        let pairs = best..best + 2 * self.first.n_chunks();
+        let pairs = best..best + self.first.len_best();
         assert_only(&self.memory.scratch, &after.scratch, std::slice::from_ref(&pairs), what);
         let next = IDS + position as usize + 1;
         assert_only(&self.memory.tokens, &after.tokens, &[next..next + 1], what);
-        let pairs = floats(&after.scratch[pairs]).chunks(2).map(|pair| (pair[0], pair[1] as usize)).collect();
+        let pairs = floats(&after.scratch[pairs])
+            .chunks(PAIR_FLOATS)
+            .map(|pair| (pair[0], pair[1] as usize))
+            .collect();
         (after.tokens[next], pairs, after)
     }
 }
@@ -140,19 +143,19 @@ fn the_best_is_the_one_that_the_cpu_finds() {
 fn the_next_token_brings_its_embedding() {
     let mut labs = labs();
     let mut random = Random::new(21);
-    // More pairs than threads, as the head leaves them; an odd number.
+    // More pairs than threads; an odd number.
     let (n_vocab, n_embd, n_pairs) = (9970, 96, 311);
     for ty in [TensorType::Q8_0, TensorType::F16] {
         let tensor = Tensor::random(&mut random, ty, n_vocab, n_embd);
         let mut memory = memory();
         memory.weights = tensor.words.clone();
         memory.tokens = vec![u32::MAX; 12];
-        let best = memory.region(2 * n_pairs);
+        let best = memory.region(PAIR_FLOATS * n_pairs);
         let x = memory.region(n_embd);
         let numbers = random.vector(n_pairs, 3.0);
         for (i, &number) in numbers.iter().enumerate() {
-            memory.scratch[best + 2 * i] = number.to_bits();
-            memory.scratch[best + 2 * i + 1] = ((32 * i + i % 32) as f32).to_bits();
+            memory.scratch[best + PAIR_FLOATS * i] = number.to_bits();
+            memory.scratch[best + PAIR_FLOATS * i + 1] = ((32 * i + i % 32) as f32).to_bits();
         }
         let kernel = NextToken { n_vocab, n_pairs, embedding: Some(ty) };
         let params = next_token::Params {

@@ -204,6 +204,24 @@ fn a_trace_has_what_the_reference_has() {
 }
 
 #[test]
+fn long_contexts_are_attended_to_by_parts() {
+    for model in [TinyModel { n_layers: 1, ..sure() }, TinyModel { head_dim: 18, n_embd: 72, ..TinyModel::default() }] {
+        let (mut gpu, mut reference) = pair(&model, &options(700));
+        assert!(gpu.plans.splits(650) > 1);
+        gpu.forward_prompt(&prompt(650)).unwrap();
+        reference.forward_prompt(&prompt(650)).unwrap();
+        let few = [1, 2, 3, 4, 5];
+        let apart = distance(gpu.forward_prompt(&few).unwrap(), reference.forward_prompt(&few).unwrap());
+        assert!(apart < LOGITS, "{apart}");
+        let apart = distance(gpu.forward_token(7).unwrap(), reference.forward_token(7).unwrap());
+        assert!(apart < LOGITS, "{apart}");
+        for (ours, exact) in gpu.trace_token(8).unwrap().iter().zip(&reference.trace_token(8).unwrap()) {
+            assert!(ours.name == exact.name && ours.distance(exact) < LOGITS, "{}", ours.name);
+        }
+    }
+}
+
+#[test]
 fn draws_repeat_by_their_seed_and_follow_their_options() {
     let (mut gpu, mut reference) = pair(&sure(), &options(256));
     let hot = Choice { temperature: 1.5, top_k: 40, top_p: 0.95, min_p: 0.05, seed: 5, ..Choice::GREEDY };

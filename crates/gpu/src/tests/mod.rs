@@ -14,6 +14,7 @@ mod rms_norm;
 mod rope_kv;
 mod rows;
 mod sampling;
+mod silu_mul;
 mod top_candidates;
 
 use crate::device::{AdapterChoice, Gpu};

@@ -35,7 +35,7 @@ fn a_token_of_smollm_takes_at_most_155_dispatches_and_5_a_layer() {
         assert_eq!(spec.n_layers, 30);
         let plans = TokenPlans::new(planner, 2048);
         let choose = planner.choose(&Choice::GREEDY).unwrap();
-        for position in [0, 100] {
+        for position in [0, 100, 2047] {
             let token = plans.at(position);
             let n = token.n_dispatches() + choose.n_dispatches();
             assert!(n <= 155, "{n} at position {position}:\n{token}{choose}");

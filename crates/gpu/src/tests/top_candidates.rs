@@ -3,7 +3,7 @@
 use super::sampling::{Step, assert_drawn_by, assert_only, labs, memory, order, penalised, philox, sorted};
 use super::{Lab, Memory, Tensor, floats};
 use crate::kernels::draw::{self, Draw};
-use crate::kernels::sampling::{MOST_K, Penalties, log_min_p, seed_words, sharpness};
+use crate::kernels::sampling::{MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_words, sharpness};
 use crate::kernels::top_candidates::{self, TopCandidates, supports};
 use gguf::TensorType;
 use testkit::Random;
@@ -86,7 +86,7 @@ impl Choice {
         let steps: Vec<Step> = std::iter::once(self.first(0)).chain(seconds).collect();
         let after = lab.run_all(&steps, &before);
         let best = self.first_params.best as usize;
-        let len = 2 * self.first.n_chunks() * self.first_params.k as usize;
+        let len = PAIR_FLOATS * self.first.n_chunks() * self.first_params.k as usize;
         assert_only(&before.scratch, &after.scratch, &[best..best + len], what);
         let drawn = IDS + 1..IDS + 1 + n_draws;
         assert_only(&before.tokens, &after.tokens, std::slice::from_ref(&drawn), what);
@@ -97,10 +97,10 @@ impl Choice {
     fn lists(&self, after: &Memory) -> Vec<Vec<(f32, usize)>> {
         let best = self.first_params.best as usize;
         let k = self.first_params.k as usize;
-        let pairs = floats(&after.scratch[best..best + 2 * k * self.first.n_chunks()]);
+        let pairs = floats(&after.scratch[best..best + PAIR_FLOATS * k * self.first.n_chunks()]);
         pairs
-            .chunks(2 * k)
-            .map(|list| list.chunks(2).map(|pair| (pair[0], pair[1] as usize)).collect())
+            .chunks(PAIR_FLOATS * k)
+            .map(|list| list.chunks(PAIR_FLOATS).map(|pair| (pair[0], pair[1] as usize)).collect())
             .collect()
     }
 }
