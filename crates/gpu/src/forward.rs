@@ -11,8 +11,8 @@ use crate::scratch::Scratch;
 use crate::tensors::Tensors;
 use crate::token_plans::TokenPlans;
 use model::{
-    BLOCK_LEN, Choice, DeviceInfo, ForwardError, ForwardPass, KvBlocks, MemoryUse, ModelSpec, Row, SequenceId,
-    Tap,
+    BLOCK_LEN, Choice, DeviceInfo, ForwardError, ForwardPass, KvBlocks, MemoryUse, ModelSpec, Row,
+    SequenceId, Tap,
 };
 use std::ops::ControlFlow;
 

@@ -70,10 +70,6 @@ impl KvCache {
         &self.buffers[buffer].1
     }
 
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.buffers.iter().map(|(buffer, _)| buffer.size()).sum()
-    }
-
     /// The key and the value of a position in a block of a layer, `[kv_dim]` each.
     pub(crate) fn read(
         &self,

@@ -69,6 +69,7 @@ impl Areas {
         Self { n_groups: rows.div_ceil(GROUP), n_units: cols.div_ceil(UNIT), unit: UnitWords::of(ty) }
     }
 
+    #[cfg(test)]
     pub(crate) fn n_groups(&self) -> usize {
         self.n_groups
     }

@@ -17,6 +17,7 @@ mod batch;
 mod buffer;
 mod decode;
 mod device;
+mod doctor;
 mod error;
 mod forward;
 mod kernels;
@@ -45,6 +46,7 @@ mod weights;
 mod tests;
 
 pub use device::{AdapterChoice, AdapterReport, GpuBackend, adapters};
+pub use doctor::{Check, DoctorReport, doctor};
 pub use error::GpuError;
 pub use forward::GpuForwardPass;
 pub use measure::{Measurement, measure};

@@ -87,7 +87,8 @@ impl GpuForwardPass {
         let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
         let prompt = Planner { regions: batch_regions, ..planner }.batch(&full, 1);
         let choose = planner.choose(&Choice::GREEDY);
-        machine.prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
+        machine
+            .prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
         let flight = Flight::new(&machine, options.synced);
         memory.readback_bytes = flight.len_bytes();
         Ok(Self {
@@ -116,11 +117,12 @@ fn batch_regions(spec: &ModelSpec, tensors: &Tensors, max_binding: u64) -> Resul
     let sizes = std::iter::successors(Some((MOST_ROWS, MOST_LOGITS)), |&(rows, logits)| {
         (rows > 8).then_some((rows / 2, (logits / 2).max(1)))
     });
-    let mut regions =
-        sizes.map(|(rows, logits)| Regions::batch(spec, tensors.gate_apart(), rows, logits));
+    let mut regions = sizes.map(|(rows, logits)| Regions::batch(spec, tensors.gate_apart(), rows, logits));
     regions.find(|regions| 4 * regions.len as u64 <= max_binding.min(1 << 32)).ok_or_else(|| {
         GpuError::Unsupported {
-            what: format!("the intermediate results of 8 rows do not fit the {max_binding} bytes that it binds"),
+            what: format!(
+                "the intermediate results of 8 rows do not fit the {max_binding} bytes that it binds"
+            ),
         }
     })
 }

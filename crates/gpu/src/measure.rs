@@ -1,17 +1,18 @@
 //! What a device can do, measured: the numbers behind plans, and a first look at an unknown one.
 
-use crate::device::{AdapterChoice, Gpu};
 use crate::error::GpuError;
-use crate::kernels::matvec::{Epilogue, Matvec, Params, Prologue};
-use crate::pipeline::{Checks, Pipelines};
+use crate::forward::GpuForwardPass;
+use crate::kernels::copy::{self, Copy};
+use crate::options::GpuOptions;
 use crate::plan::{Plan, Role, Step, What};
-use crate::weights::{Layout, Order};
-use model::{Synthetic, SyntheticPreset, Weights};
+use crate::planner::{Batch, Planner, Run};
+use crate::scratch::Scratch;
+use model::{Choice, LayerWeights, ModelSpec, Weight, Weights};
 use std::time::{Duration, Instant};
 use wgpu::{BindGroup, Buffer};
 
 /// One number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
     /// What was measured.
     pub name: String,
@@ -21,171 +22,328 @@ pub struct Measurement {
     pub unit: &'static str,
 }
 
-/// Dispatches in the long chain; the short one has a fifth, and what is reported is the slope between the two.
-const CHAIN: usize = 1500;
-/// How long a measurement is repeated.
-const WARM_UP: Duration = Duration::from_millis(250);
+/// Dispatches of a chain at most; a shorter one has a fifth, and what is reported is the slope between the two.
+const LONGEST_CHAIN: usize = 1000;
+/// What a chain should take at most.
+const CHAIN_TIME: Duration = Duration::from_millis(60);
+/// How long a measurement is repeated at least: a device takes a tenth of a second of work to reach its clock.
+const WARM_UP: Duration = Duration::from_millis(120);
+/// The row whose token is measured: a short context.
+const POSITION: u32 = 100;
+/// Rows of the prompt that is measured.
+const PROMPT: usize = 512;
+/// Buffers that dispatches take turns with where they are to be independent.
+const APART: usize = 32;
 
-/// A device with the buffers of a few tensors of real shape.
-struct Bench {
-    gpu: Gpu,
-    pipelines: Pipelines,
-    groups: [BindGroup; 3],
-    scratch: Buffer,
-}
-
-/// Copy bandwidth, the costs of dispatch, encoding and waiting, and the matrix-vector products of `preset`.
+/// The overheads of a device, and the time of each step of a layer of this model and of its head, for a token, for 2, 4 and 8
+/// rows, and for a prompt of 512. Small tensors are measured as they wait in the device's cache, since nothing comes between.
 ///
 /// # Errors
-/// No such adapter, or a driver that fails.
-pub fn measure(choice: AdapterChoice, preset: SyntheticPreset) -> Result<Vec<Measurement>, GpuError> {
-    let gpu = Gpu::open(choice, None)?;
-    let mut found = vec![copy_bandwidth(&gpu)?];
-    let spec = preset.spec();
-    let source = Synthetic::new(preset, 7);
-    let weights = Weights::new(&spec, &source)
-        .map_err(|error| GpuError::Refused { what: preset.name.to_owned(), message: error.to_string() })?;
-    let layer = &weights.layers[0];
-    let mut layout = Layout::new(gpu.caps.max_binding);
-    let norm = vec![vec![1.0; spec.n_embd]];
-    let eps_bits = spec.rms_eps.to_bits();
-    let normed = Prologue::Norm { eps_bits };
-    let mut tensors = Vec::new();
-    for (name, sources, order, vectors, prologue, epilogue) in [
-        (
-            "qkv",
-            vec![&layer.attn_q, &layer.attn_k, &layer.attn_v],
-            Order::Joined,
-            &norm[..],
-            normed,
-            Epilogue::Store,
-        ),
-        ("attn_output", vec![&layer.attn_output], Order::Joined, &[], Prologue::Plain, Epilogue::Add),
-        (
-            "gate_up",
-            vec![&layer.ffn_gate, &layer.ffn_up],
-            Order::Alternating,
-            &norm[..],
-            normed,
-            Epilogue::SiluMul,
-        ),
-        ("ffn_down", vec![&layer.ffn_down], Order::Joined, &[], Prologue::Plain, Epilogue::Add),
-        ("output", vec![&weights.output], Order::Joined, &norm[..], normed, Epilogue::Store),
-    ] {
-        let parts = layout.add(&sources, order, vectors)?;
-        tensors.push((name, parts, prologue, epilogue));
-    }
-    let buffers = layout.upload(&gpu, &mut |_| ())?;
-    let longest = spec.n_vocab.max(spec.n_ff * 2) + spec.n_embd;
-    let scratch = gpu.private("scratch", 4 * 2 * longest.next_multiple_of(64) as u64);
-    let small = gpu.private("small", 256);
-    let pipelines = Pipelines::new(&gpu, Checks::Off);
-    let groups = [
-        pipelines.weights(&gpu, &buffers[0]),
-        pipelines.kv(&gpu, &small),
-        pipelines.scratch(&gpu, &scratch, &gpu.private("tables", 256), &gpu.private("tokens", 256)),
-    ];
-    let mut bench = Bench { gpu, pipelines, groups, scratch };
-    for (name, parts, prologue, epilogue) in tensors {
-        let (placed, offsets) = &parts[0];
-        bench.groups[0] = bench.pipelines.weights(&bench.gpu, &buffers[placed.buffer]);
-        let kernel = Matvec::new(placed.ty, placed.n_cols, placed.n_groups, prologue, epilogue, bench.gpu.caps);
-        let params = Params {
-            quads: placed.quads,
-            words: placed.words,
-            pairs: placed.pairs,
-            supers: placed.supers,
-            n_units: placed.n_units,
-            x: 0,
-            y: longest.next_multiple_of(64) as u32,
-            norm: offsets.first().map_or(0, |at| at / 4),
-            bias: 0,
-        };
-        let what = What::new(Role::Output, None, [placed.n_cols, placed.n_groups * 32]);
-        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(placed.n_groups));
-        let us = bench.chain(&step)?;
-        let bytes = placed.ty.row_bytes(placed.n_cols as u64).unwrap_or(0) * (placed.n_groups * 32) as u64;
-        found.push(Measurement { name: format!("{} {name}", kernel.name()), value: us, unit: "us" });
-        found.push(Measurement {
-            name: format!("{} {name}", kernel.name()),
-            value: bytes as f64 / us / 1e3,
-            unit: "GB/s",
-        });
-    }
-    found.extend(bench.overheads()?);
-    Ok(found)
+/// See [`GpuError`].
+pub fn measure(
+    spec: &ModelSpec,
+    weights: &Weights<'_>,
+    options: &GpuOptions,
+) -> Result<Vec<Measurement>, GpuError> {
+    let (spec, weights) = one_layer(spec, weights);
+    let context_len = options.context_len.max(2 * PROMPT);
+    let options = GpuOptions { context_len, ..options.clone() };
+    let mut bench =
+        Bench { pass: GpuForwardPass::new(&spec, &weights, &options, &mut |_| ())?, found: vec![] };
+    bench.overheads()?;
+    let token = bench.token(&weights)?;
+    bench.few_rows(&token)?;
+    bench.prompt()?;
+    Ok(bench.found)
+}
+
+/// The first layer, and what is around the layers.
+fn one_layer<'a>(spec: &ModelSpec, weights: &Weights<'a>) -> (ModelSpec, Weights<'a>) {
+    let layers = weights.layers[..1].to_vec();
+    (ModelSpec { n_layers: 1, ..spec.clone() }, Weights { layers, ..weights.clone() })
+}
+
+struct Bench {
+    pass: GpuForwardPass,
+    found: Vec<Measurement>,
 }
 
 impl Bench {
-    /// Microseconds of one dispatch in a chain of dependent ones.
-    fn chain(&mut self, step: &Step) -> Result<f64, GpuError> {
-        self.pipelines.prepare(&self.gpu, [step.kernel])?;
-        let time = |this: &Self, n: usize| -> Result<f64, GpuError> {
-            let plan = Plan { steps: vec![step.clone(); n] };
-            best_seconds(|| {
-                this.submit(&plan);
-                this.gpu.wait()
-            })
-            .map(|seconds| seconds * 1e6)
-        };
-        Ok((time(self, CHAIN)? - time(self, CHAIN / 5)?) / (CHAIN - CHAIN / 5) as f64)
+    fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.found.push(Measurement { name: name.into(), value, unit });
     }
 
-    fn submit(&self, plan: &Plan) {
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for (i, group) in (0..).zip(&self.groups) {
-                pass.set_bind_group(i, group, &[]);
+    fn overheads(&mut self) -> Result<(), GpuError> {
+        let bandwidth = self.copy_bandwidth()?;
+        self.add("copy, read and write", bandwidth, "GB/s");
+        let nothing = [empty_step()];
+        self.pass.machine.prepare(&nothing)?;
+        let scratch = self.pass.token.group.clone();
+        let dependent = self.chain(&scratch, &nothing)?;
+        self.add("dispatch, dependent on the one before", dependent, "us");
+        let independent = self.independent()?;
+        self.add("dispatch, independent", independent, "us");
+        let encode = self.encode(&nothing);
+        self.add("dispatch, recorded by the host", encode, "us");
+        let sync = self.sync()?;
+        self.add("submit, wait and read 4 bytes", sync, "us");
+        Ok(())
+    }
+
+    /// The steps of a token; microseconds by role.
+    fn token(&mut self, weights: &Weights<'_>) -> Result<Vec<(Role, f64)>, GpuError> {
+        let mut plan = self.pass.plans.at(POSITION as usize).clone();
+        let choose = self.pass.planner().choose(&Choice::GREEDY).unwrap_or_default();
+        plan.steps.extend(choose.steps);
+        self.pass.machine.prepare(&plan.steps)?;
+        let scratch = self.pass.token.group.clone();
+        let mut times = Vec::new();
+        for steps in by_role(&plan) {
+            let us = self.chain(&scratch, steps)?;
+            let what = steps[0].what.role;
+            let name = format!("1 row, {}", steps[0].what);
+            self.add(&name, us, "us");
+            if let Some(bytes) = weight_bytes(what, weights) {
+                self.add(&name, bytes as f64 / us / 1e3, "GB/s");
             }
-            for step in &plan.steps {
-                pass.set_pipeline(self.pipelines.get(&step.kernel));
-                let (params, n) = step.params(0);
-                pass.set_immediates(0, bytemuck::cast_slice(&params[..n]));
-                let [x, y, z] = step.grid;
-                pass.dispatch_workgroups(x, y, z);
+            times.push((what, us));
+        }
+        Ok(times)
+    }
+
+    /// The products of 2, 4 and 8 rows, and how many tokens they are worth.
+    fn few_rows(&mut self, token: &[(Role, f64)]) -> Result<(), GpuError> {
+        for n_rows in [2, 4, 8] {
+            let (mut one, mut all) = (0.0, 0.0);
+            for (what, us) in self.batch(n_rows)? {
+                let Some((_, single)) = token.iter().find(|(role, _)| *role == what.role) else { continue };
+                if !is_product(what.role) {
+                    continue;
+                }
+                self.add(format!("{n_rows} rows, {what}"), us, "us");
+                one += single;
+                all += us;
+            }
+            self.add(format!("{n_rows} rows, all products, gain per row"), one * n_rows as f64 / all, "x");
+        }
+        Ok(())
+    }
+
+    fn prompt(&mut self) -> Result<(), GpuError> {
+        for (what, us) in self.batch(PROMPT)? {
+            let name = format!("{PROMPT} rows, {what}");
+            self.add(&name, us, "us");
+            if is_product(what.role) {
+                let [n_in, n_out] = what.shape;
+                self.add(&name, (2 * n_in * n_out * PROMPT) as f64 / us / 1e6, "TFLOP/s");
             }
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        Ok(())
     }
 
-    /// What an empty submit and its wait take.
-    fn overheads(&self) -> Result<Vec<Measurement>, GpuError> {
+    /// The steps of a batch of one sequence; microseconds by role.
+    fn batch(&mut self, n_rows: usize) -> Result<Vec<(What, f64)>, GpuError> {
+        let pass = &mut self.pass;
+        let n_rows = n_rows.min(pass.batch_regions.n_rows);
+        let at = pass.machine.tables_at;
+        let batch = Batch { runs: vec![Run { first: 0, n_rows, table: at.blocks }] };
+        let rows: Vec<u32> = (0..n_rows as u32).flat_map(|i| [i, at.blocks, 0, 0]).collect();
+        pass.machine.write_tables(at.rows, &rows);
+        let planner = Planner { regions: pass.batch_regions, ..pass.planner() };
+        let mut plan = planner.batch(&batch, 1);
+        if n_rows <= 8 {
+            plan.steps.extend(planner.logits(0, n_rows).steps);
+        }
+        pass.machine.prepare(&plan.steps)?;
+        let scratch = Scratch::new(
+            &pass.machine.gpu,
+            &pass.machine.pipelines,
+            pass.batch_regions,
+            &pass.machine.tables,
+            &pass.machine.tokens,
+        );
+        by_role(&plan)
+            .into_iter()
+            .map(|steps| Ok((steps[0].what, self.chain(&scratch.group, steps)?)))
+            .collect()
+    }
+
+    /// Microseconds of `steps` in a chain in which each waits for the one before.
+    fn chain(&self, scratch: &BindGroup, steps: &[Step]) -> Result<f64, GpuError> {
+        let machine = &self.pass.machine;
+        let time = |n: usize| {
+            best_seconds(|| {
+                machine.submit(
+                    |pass| (0..n).for_each(|_| machine.record(pass, scratch, steps, POSITION)),
+                    |_| (),
+                );
+                machine.gpu.wait()
+            })
+        };
+        slope(time)
+    }
+
+    /// Microseconds of a dispatch that has nothing to wait for.
+    fn independent(&mut self) -> Result<f64, GpuError> {
+        let machine = &self.pass.machine;
+        let small = |label| machine.gpu.private(label, 256);
+        let sets: Vec<[Buffer; 4]> =
+            (0..APART).map(|_| ["kv", "scratch", "tables", "tokens"].map(small)).collect();
+        let groups: Vec<[BindGroup; 2]> = sets
+            .iter()
+            .map(|[kv, scratch, tables, tokens]| {
+                let pipelines = &machine.pipelines;
+                [pipelines.kv(&machine.gpu, kv), pipelines.scratch(&machine.gpu, scratch, tables, tokens)]
+            })
+            .collect();
+        let step = empty_step();
+        let (params, n_params) = step.params(0);
+        let time = |n: usize| {
+            best_seconds(|| {
+                machine.submit(
+                    |pass| {
+                        pass.set_pipeline(machine.pipelines.get(&step.kernel));
+                        pass.set_bind_group(0, &machine.weights[0], &[]);
+                        pass.set_immediates(0, bytemuck::cast_slice(&params[..n_params]));
+                        for [kv, scratch] in groups.iter().cycle().take(n) {
+                            pass.set_bind_group(1, kv, &[]);
+                            pass.set_bind_group(2, scratch, &[]);
+                            pass.dispatch_workgroups(1, 1, 1);
+                        }
+                    },
+                    |_| (),
+                );
+                machine.gpu.wait()
+            })
+        };
+        slope(time)
+    }
+
+    /// Microseconds that the host takes to record a dispatch.
+    fn encode(&self, steps: &[Step]) -> f64 {
+        let machine = &self.pass.machine;
+        let mut best = f64::INFINITY;
+        for _ in 0..20 {
+            let mut encoder =
+                machine.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let started = Instant::now();
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                (0..200).for_each(|_| machine.record(&mut pass, &self.pass.token.group, steps, 0));
+            }
+            drop(encoder.finish());
+            best = best.min(started.elapsed().as_secs_f64() * 1e6 / 200.0);
+        }
+        best
+    }
+
+    /// Microseconds of an empty submit and its wait, the median.
+    fn sync(&self) -> Result<f64, GpuError> {
         let mut waits = Vec::new();
         for _ in 0..20 {
             let started = Instant::now();
-            self.gpu.read(&self.scratch, 0, 1)?;
+            self.pass.machine.gpu.read(&self.pass.token.buffer, 0, 1)?;
             waits.push(started.elapsed().as_secs_f64() * 1e6);
         }
         waits.sort_by(f64::total_cmp);
-        Ok(vec![Measurement {
-            name: "submit, wait and read 4 bytes".into(),
-            value: waits[waits.len() / 2],
-            unit: "us",
-        }])
+        Ok(waits[waits.len() / 2])
+    }
+
+    /// GB/s of a large copy by a kernel, bytes read and written counted.
+    fn copy_bandwidth(&mut self) -> Result<f64, GpuError> {
+        let machine = &mut self.pass.machine;
+        let software = machine.gpu.info.device_type == wgpu::DeviceType::Cpu;
+        let len = machine.gpu.caps.max_binding.min(if software { 16 << 20 } else { 512 << 20 });
+        let [from, to] = ["copy from", "copy to"].map(|label| machine.gpu.private(label, len));
+        let small = machine.gpu.private("small", 256);
+        let n_quads = (len / 16) as usize;
+        let params = copy::Params { x: 0, y: 0, n_quads: n_quads as u32 };
+        let what = What::new(Role::TokenEmbd, None, [4 * n_quads; 2]);
+        let step = Step::new(Copy.kernel(), what, &params, Copy.grid(n_quads));
+        machine.prepare([&step])?;
+        let weights = machine.pipelines.weights(&machine.gpu, &from);
+        let scratch = machine.pipelines.scratch(&machine.gpu, &to, &small, &machine.tokens);
+        let machine = &*machine;
+        let (params, n_params) = step.params(0);
+        let us = slope(|n: usize| {
+            best_seconds(|| {
+                machine.submit(
+                    |pass| {
+                        pass.set_pipeline(machine.pipelines.get(&step.kernel));
+                        pass.set_bind_group(0, &weights, &[]);
+                        pass.set_bind_group(1, machine.kv.group(0), &[]);
+                        pass.set_bind_group(2, &scratch, &[]);
+                        pass.set_immediates(0, bytemuck::cast_slice(&params[..n_params]));
+                        let [x, y, z] = step.grid;
+                        (0..n).for_each(|_| pass.dispatch_workgroups(x, y, z));
+                    },
+                    |_| (),
+                );
+                machine.gpu.wait()
+            })
+        })?;
+        Ok(2.0 * len as f64 / us / 1e3)
     }
 }
 
-/// A large copy on the device, bytes read and written counted.
-fn copy_bandwidth(gpu: &Gpu) -> Result<Measurement, GpuError> {
-    let len = gpu.caps.max_binding.min(512 << 20);
-    let (from, to) = (gpu.private("copy from", len), gpu.private("copy to", len));
-    let copies = 8;
-    let best = best_seconds(|| {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for _ in 0..copies {
-            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, len);
-        }
-        gpu.queue.submit([encoder.finish()]);
-        gpu.wait()
-    })?;
-    Ok(Measurement { name: "copy".into(), value: 2.0 * (copies * len) as f64 / best / 1e9, unit: "GB/s" })
+/// A dispatch that copies sixteen bytes.
+fn empty_step() -> Step {
+    let params = copy::Params { x: 0, y: 0, n_quads: 1 };
+    Step::new(Copy.kernel(), What::new(Role::TokenEmbd, None, [4, 4]), &params, [1, 1, 1])
 }
 
-/// The shortest of many runs of `work`: a device takes a tenth of a second of work to reach its clock.
+/// Neighbouring steps of one role, which belong to one tensor or one task.
+fn by_role(plan: &Plan) -> Vec<&[Step]> {
+    plan.steps.chunk_by(|a, b| a.what.role == b.what.role).collect()
+}
+
+fn is_product(role: Role) -> bool {
+    matches!(
+        role,
+        Role::AttnQkv
+            | Role::AttnOutput
+            | Role::FfnGateUp
+            | Role::FfnGate
+            | Role::FfnUp
+            | Role::FfnDown
+            | Role::Output
+    )
+}
+
+/// Bytes of weights that the products of a role read.
+fn weight_bytes(role: Role, weights: &Weights<'_>) -> Option<u64> {
+    let layer: &LayerWeights<'_> = &weights.layers[0];
+    let tensors: &[&Weight<'_>] = match role {
+        Role::AttnQkv => &[&layer.attn_q, &layer.attn_k, &layer.attn_v],
+        Role::AttnOutput => &[&layer.attn_output],
+        Role::FfnGateUp => &[&layer.ffn_gate, &layer.ffn_up],
+        Role::FfnGate => &[&layer.ffn_gate],
+        Role::FfnUp => &[&layer.ffn_up],
+        Role::FfnDown => &[&layer.ffn_down],
+        Role::Output => &[&weights.output],
+        _ => return None,
+    };
+    Some(tensors.iter().map(|weight| weight.len_bytes()).sum())
+}
+
+/// Microseconds of one of `n` equal things, whose time together `seconds` gives.
+fn slope(seconds: impl Fn(usize) -> Result<f64, GpuError>) -> Result<f64, GpuError> {
+    // A first guess; much of what one takes is the wait.
+    let one = seconds(1)?;
+    if one > CHAIN_TIME.as_secs_f64() {
+        return Ok(one * 1e6);
+    }
+    let guess = ((CHAIN_TIME.as_secs_f64() / one.max(1e-9)) as usize).clamp(5, 50);
+    let each = seconds(guess)? / guess as f64;
+    let long = ((CHAIN_TIME.as_secs_f64() / each.max(1e-9)) as usize).clamp(5, LONGEST_CHAIN);
+    let short = long / 5;
+    Ok((seconds(long)? - seconds(short)?).max(0.0) * 1e6 / (long - short) as f64)
+}
+
+/// The shortest of many runs of `work`.
 fn best_seconds(work: impl Fn() -> Result<(), GpuError>) -> Result<f64, GpuError> {
     let (begun, mut best, mut runs) = (Instant::now(), f64::INFINITY, 0);
-    while runs < 5 || (begun.elapsed() < WARM_UP && runs < 200) {
+    while runs == 0 || (begun.elapsed() < WARM_UP && runs < 200) {
         let started = Instant::now();
         work()?;
         best = best.min(started.elapsed().as_secs_f64());

@@ -154,10 +154,6 @@ impl Plan {
     pub(crate) fn n_dispatches(&self) -> usize {
         self.steps.len()
     }
-
-    pub(crate) fn kernels(&self) -> impl Iterator<Item = Kernel> {
-        self.steps.iter().map(|step| step.kernel)
-    }
 }
 
 impl fmt::Display for Plan {

@@ -139,7 +139,11 @@ fn lay_out_layer<'a>(
             GateUp::Fused(parts(placed, 0, false).into_iter().map(halved).collect())
         }
         false => GateUp::Apart {
-            gate: parts(layout.add(&[&layer.ffn_gate], Order::Joined, &[ffn_norm.clone()])?, 0, false),
+            gate: parts(
+                layout.add(&[&layer.ffn_gate], Order::Joined, std::slice::from_ref(&ffn_norm))?,
+                0,
+                false,
+            ),
             up: parts(layout.add(&[&layer.ffn_up], Order::Joined, &[ffn_norm])?, 0, false),
         },
     };

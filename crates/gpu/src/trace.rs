@@ -17,13 +17,12 @@ impl GpuForwardPass {
         let mut taps = Vec::new();
         let heads = heads(&self.spec);
         // Attention by parts is put together by the step after it, for itself.
-        let splits = Some(plans.splits(position as usize)).filter(|&n| Output::of(heads, n) == Output::States);
+        let splits =
+            Some(plans.splits(position as usize)).filter(|&n| Output::of(heads, n) == Output::States);
         while let Some(step) = steps.next() {
             let one = std::slice::from_ref(step);
             machine.submit(|pass| machine.record(pass, &token.group, one, position), |_| ());
-            let same = |next: &&Step| {
-                (next.what.role, next.what.layer) == (step.what.role, step.what.layer)
-            };
+            let same = |next: &&Step| (next.what.role, next.what.layer) == (step.what.role, step.what.layer);
             // A result is there when the last of the steps that make it is done.
             if steps.peek().is_some_and(same) {
                 continue;
@@ -32,8 +31,12 @@ impl GpuForwardPass {
                 taps.push(Tap { name, values: self.floats(at, len)? });
             }
             if let (Some(splits), Role::Attn) = (splits, step.what.role) {
-                let states = self.floats(token.regions.states, 4 * heads.state_quads() * heads.n_heads * splits)?;
-                taps.push(Tap { name: name(step.what.layer, "attn"), values: merged(heads, splits, &states) });
+                let states =
+                    self.floats(token.regions.states, 4 * heads.state_quads() * heads.n_heads * splits)?;
+                taps.push(Tap {
+                    name: name(step.what.layer, "attn"),
+                    values: merged(heads, splits, &states),
+                });
             }
         }
         Ok(taps)

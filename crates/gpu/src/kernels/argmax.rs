@@ -12,7 +12,7 @@
 //! divided, so that no temperature overflows and 0 is greedy. Infinite logits are left as they are.
 
 use super::Kernel;
-use super::sampling::{PAIR_FLOATS, CHUNK, Penalties};
+use super::sampling::{CHUNK, PAIR_FLOATS, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};

@@ -154,7 +154,10 @@ impl Matvec {
     /// Workgroups for a tensor of `n_groups` row groups.
     pub(crate) fn grid(&self, n_groups: usize) -> [u32; 3] {
         let blocks = n_groups / self.groups() * (GROUP / BLOCK);
-        debug_assert!(blocks.is_multiple_of(self.shape.out_blocks()), "{self:?} does not fit {n_groups} groups");
+        debug_assert!(
+            blocks.is_multiple_of(self.shape.out_blocks()),
+            "{self:?} does not fit {n_groups} groups"
+        );
         [(blocks / self.shape.out_blocks()) as u32, 1, 1]
     }
 
@@ -197,11 +200,10 @@ impl Matvec {
                 let parts = (self.n_units() * 8).min(self.shape.threads()).div_ceil(32);
                 shader.constant("SQUARE_PARTS", parts).float("EPS", f32::from_bits(eps_bits)).text(NORM)
             }
-            Prologue::Merge { heads, splits } => {
-                heads.merge(heads.constants(shader)).constant("SPLITS", splits).text(
-                    "fn x_quad(i: u32) -> vec4<f32> { return merged_quad(p.x, SPLITS, i); }",
-                )
-            }
+            Prologue::Merge { heads, splits } => heads
+                .merge(heads.constants(shader))
+                .constant("SPLITS", splits)
+                .text("fn x_quad(i: u32) -> vec4<f32> { return merged_quad(p.x, SPLITS, i); }"),
         };
         let shader = shader.text(if self.staged(caps) { STAGED } else { IN_PLACE });
         shader.text(&self.main(caps)).finish()
@@ -332,7 +334,8 @@ impl Matvec {
             );
         }
         for i in 0..batch {
-            let whole = batches * per_batch == self.n_units() || (i + 1 + (batches - 1) * batch) * self.shape.slices <= self.n_units();
+            let whole = batches * per_batch == self.n_units()
+                || (i + 1 + (batches - 1) * batch) * self.shape.slices <= self.n_units();
             let at = i * self.shape.slices;
             let _ = match whole {
                 true => writeln!(text, "  {{"),
@@ -349,7 +352,8 @@ impl Matvec {
                 text.push_str("  if (more) {\n");
                 for j in 0..self.shape.blocks {
                     for g in 0..self.groups() {
-                        let _ = writeln!(text, "    raw{i}_{j}_{g} = {};", self.load(i, j, g, "next", "next_u"));
+                        let _ =
+                            writeln!(text, "    raw{i}_{j}_{g} = {};", self.load(i, j, g, "next", "next_u"));
                     }
                 }
                 text.push_str("  }\n");
@@ -443,18 +447,18 @@ fn norm_scale() -> f32 {
 const STAGED: &str = "
 var<workgroup> staged: array<vec4<f32>, N_UNITS * 8u>;
 fn stage(i: u32, v: vec4<f32>) { staged[i ^ (i / 8u % 4u)] = v * x_factor(i); }
-fn x_unit(u: u32, turn: vec4<u32>) -> Eight {
+fn x_unit(u: u32, turn: vec4<u32>) -> array<vec4<f32>, 8> {
   let a = u * 8u;
   let b = a + 4u;
-  return Eight(
+  return array<vec4<f32>, 8>(
     staged[a + turn.x], staged[a + turn.y], staged[a + turn.z], staged[a + turn.w],
     staged[b + turn.x], staged[b + turn.y], staged[b + turn.z], staged[b + turn.w]);
 }";
 
 const IN_PLACE: &str = "
-fn x_unit(u: u32, turn: vec4<u32>) -> Eight {
+fn x_unit(u: u32, turn: vec4<u32>) -> array<vec4<f32>, 8> {
   let i = u * 8u;
-  return Eight(
+  return array<vec4<f32>, 8>(
     x_quad(i) / X_LOW, x_quad(i + 1u) / X_LOW, x_quad(i + 2u) / X_LOW, x_quad(i + 3u) / X_LOW,
     x_quad(i + 4u) / X_HIGH, x_quad(i + 5u) / X_HIGH, x_quad(i + 6u) / X_HIGH, x_quad(i + 7u) / X_HIGH);
 }";

@@ -95,6 +95,7 @@ impl MatvecRows {
     }
 
     /// Whether X is staged.
+    #[cfg(test)]
     pub(crate) fn staged(&self) -> bool {
         self.staged
     }

@@ -16,6 +16,7 @@
 pub(crate) mod argmax;
 pub(crate) mod attend;
 pub(crate) mod attend_prompt;
+pub(crate) mod copy;
 pub(crate) mod draw;
 pub(crate) mod embed;
 pub(crate) mod gemm;
@@ -35,6 +36,7 @@ use crate::device::Caps;
 /// Which kernel, in which variant: what a pipeline is made from, and found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kernel {
+    Copy(copy::Copy),
     Matvec(matvec::Matvec),
     MatvecRows(matvec_rows::MatvecRows),
     Gemm(gemm::Gemm),
@@ -55,6 +57,7 @@ impl Kernel {
     /// The shader's name, in listings and in the driver's messages.
     pub(crate) fn name(&self) -> String {
         match self {
+            Self::Copy(kernel) => kernel.name(),
             Self::Matvec(kernel) => kernel.name(),
             Self::MatvecRows(kernel) => kernel.name(),
             Self::Gemm(kernel) => kernel.name(),
@@ -74,6 +77,7 @@ impl Kernel {
 
     pub(crate) fn source(&self, caps: Caps) -> String {
         match self {
+            Self::Copy(kernel) => kernel.source(),
             Self::Matvec(kernel) => kernel.source(caps),
             Self::MatvecRows(kernel) => kernel.source(),
             Self::Gemm(kernel) => kernel.source(),

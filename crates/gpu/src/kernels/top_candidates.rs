@@ -7,7 +7,7 @@
 //! Source: own; penalties as in `argmax`.
 
 use super::Kernel;
-use super::sampling::{PAIR_FLOATS, CHUNK, MOST_K, MOST_VOCAB, Penalties};
+use super::sampling::{CHUNK, MOST_K, MOST_VOCAB, PAIR_FLOATS, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};

@@ -65,7 +65,14 @@ impl Planner<'_> {
             self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
         } else {
             plan.steps.push(self.rms_norm((Role::OutputNorm, None), &self.tensors.output, hidden, n_rows));
-            self.products(&mut plan, what, &self.tensors.output, Epilogue::Store, [r.normed, r.logits], n_rows);
+            self.products(
+                &mut plan,
+                what,
+                &self.tensors.output,
+                Epilogue::Store,
+                [r.normed, r.logits],
+                n_rows,
+            );
         }
         plan
     }
@@ -118,7 +125,13 @@ impl Planner<'_> {
         products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [r.gated, r.hidden]);
     }
 
-    fn rms_norm(&self, (role, layer): (Role, Option<usize>), parts: &[Part], x: Region, n_rows: usize) -> Step {
+    fn rms_norm(
+        &self,
+        (role, layer): (Role, Option<usize>),
+        parts: &[Part],
+        x: Region,
+        n_rows: usize,
+    ) -> Step {
         let (r, spec) = (&self.regions, self.spec);
         let kernel = RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits() };
         let params = rms_norm::Params {
@@ -150,7 +163,9 @@ impl Planner<'_> {
         };
         let n = n_rows * (spec.q_dim() + 2 * spec.kv_dim());
         let what = What::new(Role::RopeKv, Some(i), [n, n]);
-        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(buffer).with_kv(self.kv[i].0)
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows))
+            .with_weights(buffer)
+            .with_kv(self.kv[i].0)
     }
 
     /// Runs that are long enough share what they read; all other rows go by themselves.

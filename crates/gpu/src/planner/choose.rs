@@ -53,8 +53,7 @@ impl Planner<'_> {
 
     fn largest(&self, choice: &Choice) -> [Step; 2] {
         let (r, n_vocab) = (&self.regions, self.spec.n_vocab);
-        let kernel =
-            Argmax { n_vocab, penalties: choice.has_penalties(), noise: choice.temperature > 0.0 };
+        let kernel = Argmax { n_vocab, penalties: choice.has_penalties(), noise: choice.temperature > 0.0 };
         let params = argmax::Params {
             logits: r.logits.at,
             best: r.best,

@@ -63,7 +63,7 @@ impl Planner<'_> {
     fn token_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
         let r = &self.regions;
         let (x, gated) = (r.hidden.at, r.gated.at);
-        let mut products = |plan: &mut Plan, role, parts: &[Part], prologue, epilogue, from_to| {
+        let products = |plan: &mut Plan, role, parts: &[Part], prologue, epilogue, from_to| {
             self.token_products(plan, (role, Some(i)), parts, prologue, epilogue, from_to);
         };
         let norm = self.norm();

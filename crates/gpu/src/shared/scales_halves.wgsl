@@ -3,7 +3,7 @@ fn scales(w: Raw) -> vec2<f32> {
   let s = vec4<f32>(unpack4xI8(w.pair));
   return unpack2x16float(w.supers).x * s.xy;
 }
-fn dot_unit(w: Raw, x: Eight) -> f32 {
+fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);
   let s = scales(w);
   return s.x * dot_low(q, x) + s.y * dot_high(q, x);

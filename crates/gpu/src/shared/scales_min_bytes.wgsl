@@ -2,7 +2,7 @@
 fn scale_min(w: Raw) -> vec2<f32> {
   return unpack2x16float(w.supers) * vec2<f32>(f32(w.pair & 255u), f32(w.pair >> 8u));
 }
-fn dot_unit(w: Raw, x: Eight) -> f32 {
+fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);
   let s = scale_min(w);
   return s.x * (dot_low(q, x) + dot_high(q, x)) - s.y * (sum_low(x) + sum_high(x));

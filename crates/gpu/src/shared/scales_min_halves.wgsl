@@ -4,7 +4,7 @@ fn scales(w: Raw) -> vec4<f32> {
   let n = vec4<f32>((vec4<u32>(w.pair) >> vec4<u32>(0u, 8u, 4u, 12u)) & vec4<u32>(15u));
   return unpack2x16float(w.supers).xxyy * n;
 }
-fn dot_unit(w: Raw, x: Eight) -> f32 {
+fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);
   let s = scales(w);
   return s.x * dot_low(q, x) + s.y * dot_high(q, x) - s.z * sum_low(x) - s.w * sum_high(x);

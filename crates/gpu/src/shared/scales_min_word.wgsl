@@ -1,6 +1,6 @@
 // Scale and minimum in f16, the last word of the unit; the minimum is added.
 fn scale_min(w: Raw) -> vec2<f32> { return unpack2x16float(w.dm) * vec2<f32>(1.0, -1.0); }
-fn dot_unit(w: Raw, x: Eight) -> f32 {
+fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);
   let s = scale_min(w);
   return s.x * (dot_low(q, x) + dot_high(q, x)) - s.y * (sum_low(x) + sum_high(x));

@@ -1,5 +1,5 @@
 // One f16 scale a unit, in `pair`.
-fn dot_unit(w: Raw, x: Eight) -> f32 {
+fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);
   return unpack2x16float(w.pair).x * (dot_low(q, x) + dot_high(q, x));
 }

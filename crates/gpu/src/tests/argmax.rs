@@ -1,7 +1,7 @@
 //! Choosing a token in two steps: the best logit, plain, penalised, or with noise.
 
-use super::sampling::{Step, assert_drawn_by, assert_only, gumbel, labs, memory, order, penalised, sorted};
-use super::{Lab, Memory, Tensor, floats};
+use super::sampling::{assert_drawn_by, assert_only, gumbel, labs, memory, order, penalised, sorted};
+use super::{Lab, Memory, Step, Tensor, floats};
 use crate::kernels::argmax::{self, Argmax};
 use crate::kernels::next_token::{self, NextToken};
 use crate::kernels::sampling::{PAIR_FLOATS, Penalties, noise_temperature, seed_words};
@@ -354,4 +354,23 @@ fn draws_by_noise_follow_the_probabilities() {
         let both: Vec<f64> = (0..169).map(|i| weights[i / 13] * weights[i % 13] / total / total).collect();
         assert_drawn_by(&both, &pairs, &format!("pairs of {what}"));
     }
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    // Metal's fast math takes denormals for zeros.
+    for (what, logits) in edges(2503).into_iter().filter(|(what, _)| !what.contains("denormals")) {
+        let choice = Choice::new(&logits, false, false);
+        let (id, _, in_order) = choice.run(&mut lab, 5, what);
+        assert_eq!(id as usize, sorted(&logits)[0], "{what}");
+        assert!(choice.run(&mut lab, 5, what).2.scratch == in_order.scratch, "{what}: the order shows");
+    }
+    let logits = Random::new(3).vector(2503, 10.0);
+    let likely = sorted(&logits);
+    let mut choice = Choice::new(&logits, true, false);
+    choice.memory.tokens[IDS..IDS + 6].fill(likely[0] as u32);
+    choice.first_params.penalties = Penalties { window: 64, repeat: 1.0, frequency: 100.0, presence: 0.0 };
+    assert_eq!(choice.run(&mut lab, 5, "penalties").0 as usize, likely[1]);
 }

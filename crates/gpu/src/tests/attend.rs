@@ -293,3 +293,13 @@ fn rows_of_many_sequences_attend_each_to_their_own() {
         check_rows(labs, heads, 1, Output::Normalised);
     }
 }
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let labs = &mut [Lab::emulator(), Lab::emulator()];
+    let halves = Turning::new(Halves, 64, None);
+    check_fused(labs, heads(9, 3, 64), &halves, 70, 1, Output::Normalised);
+    check_fused(labs, heads(4, 4, 6), &Turning::new(Adjacent, 4, Some(1e-5)), 33, 2, Output::States);
+    check_rows(labs, heads(4, 2, 16), 4, Output::States);
+}

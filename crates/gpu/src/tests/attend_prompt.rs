@@ -75,7 +75,7 @@ fn a_prompt_attends_as_its_rows_would_one_by_one() {
     ];
     for (i, (heads, workgroup_memory)) in cases.into_iter().enumerate() {
         let kernel =
-            AttendPrompt::new(heads, crate::device::Caps { workgroup_memory, ..labs[0].gpu.caps }).unwrap();
+            AttendPrompt::new(heads, crate::device::Caps { workgroup_memory, ..labs[0].caps }).unwrap();
         for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
             let first = [5, 31, 32, 64, 1][(i + j) % 5];
             check(&mut labs, kernel, heads, first, n_rows);
@@ -85,7 +85,7 @@ fn a_prompt_attends_as_its_rows_would_one_by_one() {
 
 #[test]
 fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
-    let caps = Lab::new(Checks::Off).gpu.caps;
+    let caps = Lab::new(Checks::Off).caps;
     let name = |head_dim, workgroup_memory| {
         let kernel =
             AttendPrompt::new(heads(8, 2, head_dim), crate::device::Caps { workgroup_memory, ..caps });
@@ -98,4 +98,13 @@ fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
     assert_eq!(name(128, 24 << 10).as_deref(), Some("attend_prompt_8x128"));
     assert_eq!(name(512, 32 << 10), None);
     assert_eq!(name(6, 32 << 10), None);
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut labs = [Lab::emulator(), Lab::emulator()];
+    let heads = heads(3, 1, 64);
+    let kernel = AttendPrompt::new(heads, labs[0].caps).unwrap();
+    check(&mut labs, kernel, heads, 33, 40);
 }

@@ -1,7 +1,7 @@
 //! Rows of the embedding, every format, against the decoders of `gguf`.
 
-use super::sampling::{Step, assert_only, labs, memory};
-use super::{Lab, POISON, Tensor, floats};
+use super::sampling::{assert_only, labs, memory};
+use super::{Lab, POISON, Step, Tensor, floats};
 use crate::kernels::embed::{Embed, Ids, Params};
 use gguf::TensorType;
 use gguf::format::has_min;
@@ -61,6 +61,27 @@ fn embed(lab: &mut Lab, tensor: &Tensor, ty: TensorType, n_embd: usize, ids: &[u
     written.into_iter().flat_map(|row| floats(&after.scratch[row])).collect()
 }
 
+/// Fails unless x is the rows of the ids. Gives back the largest difference in units in the last place.
+fn compare(ty: TensorType, tensor: &Tensor, n_embd: usize, ids: &[u32], x: &[f32]) -> u32 {
+    let last = tensor.values.len() / n_embd - 1;
+    let mut largest_ulps = 0;
+    for (row, &id) in x.chunks(n_embd.next_multiple_of(32)).zip(ids) {
+        let expected = &tensor.values[last.min(id as usize) * n_embd..][..n_embd];
+        let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+        for (got, want) in row.iter().zip(expected) {
+            if has_min(ty) {
+                // One rounding less where the device fuses: half an ulp of the product, which is at most twice as large.
+                assert!((got - want).abs() <= 2.0 * largest * f32::EPSILON, "{ty}: {got} for {want}");
+                largest_ulps = largest_ulps.max(got.to_bits().abs_diff(want.to_bits()));
+            } else {
+                assert_eq!(got.to_bits(), want.to_bits(), "{ty}: {got} for {want}");
+            }
+        }
+        assert!(row[n_embd..].iter().all(|v| v.to_bits() == 0), "{ty}: zeros behind the row");
+    }
+    largest_ulps
+}
+
 #[test]
 fn rows_of_every_format_are_those_of_its_decoder() {
     let mut random = Random::new(31);
@@ -80,24 +101,10 @@ fn rows_of_every_format_are_those_of_its_decoder() {
                 bits(&embed(unchecked, &tensor, ty, n_embd, &ids, false)),
                 "{ty}: checks change it"
             );
-            let padded = n_embd.next_multiple_of(32);
-            for (row, &id) in x.chunks(padded).zip(&ids) {
-                let expected = &tensor.values[id.min(69) as usize * n_embd..][..n_embd];
-                let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
-                for (got, want) in row.iter().zip(expected) {
-                    if has_min(ty) {
-                        // One rounding less where the device fuses: half an ulp of the product, which is at most twice as large.
-                        assert!((got - want).abs() <= 2.0 * largest * f32::EPSILON, "{ty}: {got} for {want}");
-                        largest_ulps = largest_ulps.max(got.to_bits().abs_diff(want.to_bits()));
-                    } else {
-                        assert_eq!(got.to_bits(), want.to_bits(), "{ty}: {got} for {want}");
-                    }
-                }
-                assert!(row[n_embd..].iter().all(|v| v.to_bits() == 0), "{ty}: zeros behind the row");
-            }
+            largest_ulps = largest_ulps.max(compare(ty, &tensor, n_embd, &ids, &x));
             if blocks == 3 {
                 let one = embed(unchecked, &tensor, ty, n_embd, &ids, true);
-                assert_eq!(bits(&one), bits(&x[..padded]), "{ty}: one row alone");
+                assert_eq!(bits(&one), bits(&x[..n_embd.next_multiple_of(32)]), "{ty}: one row alone");
             }
         }
     }
@@ -142,5 +149,17 @@ fn wide_rows_take_several_rounds_and_a_part_of_a_tensor_gives_its_rows_only() {
                 assert!(floats(&after.scratch[x..x + n_embd]) == tensor.values[row * n_embd..][..n_embd])
             }
         }
+    }
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    for ty in TYPES {
+        let n_embd = if ty.block_len() == 1 { 91 } else { 3 * ty.block_len() };
+        let tensor = Tensor::random(&mut Random::new(31), ty, 70, n_embd);
+        let ids = [5, 0, 69, 31, 70];
+        compare(ty, &tensor, n_embd, &ids, &embed(&mut lab, &tensor, ty, n_embd, &ids, false));
     }
 }

@@ -52,7 +52,12 @@ fn prompt(n: usize) -> Vec<u32> {
 fn prompts_of_every_length_give_the_logits_of_the_reference() {
     for model in [
         TinyModel::default(),
-        TinyModel { matrices: TensorType::Q4_0, head: TensorType::Q8_0, tied_head: false, ..TinyModel::wide(TensorType::Q4_0) },
+        TinyModel {
+            matrices: TensorType::Q4_0,
+            head: TensorType::Q8_0,
+            tied_head: false,
+            ..TinyModel::wide(TensorType::Q4_0)
+        },
         TinyModel { family: "qwen2", head_dim: 18, n_embd: 72, ..TinyModel::default() },
         TinyModel { family: "qwen3", ..TinyModel::default() },
     ] {
@@ -60,7 +65,10 @@ fn prompts_of_every_length_give_the_logits_of_the_reference() {
         for n in [1, 2, 5, 8, 9, 33, 70] {
             gpu.truncate(OWN, 0);
             reference.truncate(OWN, 0);
-            let apart = distance(gpu.forward_prompt(&prompt(n)).unwrap(), reference.forward_prompt(&prompt(n)).unwrap());
+            let apart = distance(
+                gpu.forward_prompt(&prompt(n)).unwrap(),
+                reference.forward_prompt(&prompt(n)).unwrap(),
+            );
             assert!(apart < LOGITS, "{model:?}, {n} tokens: {apart}");
             // The same by two calls, the second of which is a token.
             let apart = distance(gpu.forward_token(7).unwrap(), reference.forward_token(7).unwrap());
@@ -90,7 +98,9 @@ fn ahead_of_the_host_or_waiting_one_by_one_or_prompted_the_tokens_are_the_same()
     }
     // One token a call; and the prompt token by token.
     ahead.truncate(OWN, 0);
-    start.iter().for_each(|&token| drop(ahead.forward_token(token).unwrap()));
+    for &token in &start {
+        ahead.forward_token(token).unwrap();
+    }
     let mut next = 3;
     let singly = std::iter::repeat_with(|| {
         next = ahead.forward_token_greedy(next).unwrap();
@@ -121,8 +131,14 @@ fn what_cannot_be_computed_is_refused_and_changes_nothing() {
     gpu.forward_prompt(&prompt(5)).unwrap();
     reference.forward_prompt(&prompt(5)).unwrap();
     assert!(matches!(gpu.forward_prompt(&[]), Err(ForwardError::NoRows)));
-    assert!(matches!(gpu.forward_prompt(&[1, 9999]), Err(ForwardError::TokenOutOfVocabulary { token: 9999, .. })));
-    assert!(matches!(gpu.forward_prompt(&[1; 60]), Err(ForwardError::ContextFull { held: 5, added: 60, .. })));
+    assert!(matches!(
+        gpu.forward_prompt(&[1, 9999]),
+        Err(ForwardError::TokenOutOfVocabulary { token: 9999, .. })
+    ));
+    assert!(matches!(
+        gpu.forward_prompt(&[1; 60]),
+        Err(ForwardError::ContextFull { held: 5, added: 60, .. })
+    ));
     let mut never = |_| panic!("nothing is chosen");
     assert!(matches!(gpu.decode_greedy(9999, &mut never), Err(ForwardError::TokenOutOfVocabulary { .. })));
     let strange = Choice { temperature: 1.0, top_k: 0, top_p: 0.5, ..Choice::GREEDY };
@@ -141,7 +157,8 @@ fn rows_of_several_sequences_are_computed_together() {
     let row = |sequence, position, token| Row { sequence, position, token, wants_logits: true };
     // A prompt, rows by turns, a few of one in between, and one of each.
     let batches: Vec<Vec<Row>> = vec![
-        [Row::prompt(a, 0, &prompt(20)), Row::prompt(b, 0, &prompt(3)), Row::prompt(c, 0, &prompt(11))].concat(),
+        [Row::prompt(a, 0, &prompt(20)), Row::prompt(b, 0, &prompt(3)), Row::prompt(c, 0, &prompt(11))]
+            .concat(),
         vec![row(a, 20, 1), row(b, 3, 2), row(a, 21, 3), row(c, 11, 4), row(b, 4, 5)],
         [vec![row(b, 5, 6)], Row::prompt(a, 22, &prompt(40)), vec![row(c, 12, 7)]].concat(),
         vec![row(c, 13, 8)],
@@ -156,7 +173,8 @@ fn rows_of_several_sequences_are_computed_together() {
     let apart = distance(gpu.forward(&again).unwrap(), reference.forward(&again).unwrap());
     assert!(apart < LOGITS, "{apart}");
     let (layer, position) = (1, 50);
-    let [cached, exact] = [gpu.key_and_value(layer, b, position), reference.key_and_value(layer, b, position)];
+    let [cached, exact] =
+        [gpu.key_and_value(layer, b, position), reference.key_and_value(layer, b, position)];
     for (cached, exact) in cached.iter().zip(&exact) {
         assert!(distance(cached, exact) < 2f64.powi(-10), "{cached:?} {exact:?}");
     }
@@ -178,10 +196,12 @@ fn logits_of_many_rows_come_in_order() {
 fn small_bindings_split_weights_and_cache() {
     // The embedding alone is larger; layers fit, but not together.
     let model = TinyModel { n_layers: 3, head: TensorType::F32, ..sure() };
-    let (mut gpu, mut reference) = pair(&model, &GpuOptions { binding_limit: Some(256 << 10), ..options(64) });
+    let (mut gpu, mut reference) =
+        pair(&model, &GpuOptions { binding_limit: Some(256 << 10), ..options(64) });
     assert!(gpu.machine.weights.len() > 3, "{}", gpu.machine.weights.len());
     assert!(gpu.tensors.embedding.len() > 1);
-    let apart = distance(gpu.forward_prompt(&prompt(20)).unwrap(), reference.forward_prompt(&prompt(20)).unwrap());
+    let apart =
+        distance(gpu.forward_prompt(&prompt(20)).unwrap(), reference.forward_prompt(&prompt(20)).unwrap());
     assert!(apart < LOGITS, "{apart}");
     assert_eq!(greedy(&mut gpu, 5, 30), greedy(&mut reference, 5, 30));
 }
@@ -205,7 +225,9 @@ fn a_trace_has_what_the_reference_has() {
 
 #[test]
 fn long_contexts_are_attended_to_by_parts() {
-    for model in [TinyModel { n_layers: 1, ..sure() }, TinyModel { head_dim: 18, n_embd: 72, ..TinyModel::default() }] {
+    for model in
+        [TinyModel { n_layers: 1, ..sure() }, TinyModel { head_dim: 18, n_embd: 72, ..TinyModel::default() }]
+    {
         let (mut gpu, mut reference) = pair(&model, &options(700));
         assert!(gpu.plans.splits(650) > 1);
         gpu.forward_prompt(&prompt(650)).unwrap();
@@ -252,9 +274,9 @@ fn draws_repeat_by_their_seed_and_follow_their_options() {
     reference.truncate(OWN, 10);
     for _ in 0..60 {
         let mut logits = reference.forward_token(held[held.len() - 1]).unwrap().to_vec();
-        for id in 0..logits.len() {
-            if held[held.len().saturating_sub(64)..].contains(&(id as u32)) {
-                logits[id] = if logits[id] <= 0.0 { logits[id] * 1.3 } else { logits[id] / 1.3 };
+        for (id, logit) in (0..).zip(&mut logits) {
+            if held[held.len().saturating_sub(64)..].contains(&id) {
+                *logit = if *logit <= 0.0 { *logit * 1.3 } else { *logit / 1.3 };
             }
         }
         let best = (0..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
@@ -262,4 +284,47 @@ fn draws_repeat_by_their_seed_and_follow_their_options() {
     }
     assert_eq!(run(&penalised), held[11..]);
     assert_ne!(run(&penalised), plain);
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_not_a_panic() {
+    let (mut gpu, _) = pair(&TinyModel::default(), &options(64));
+    gpu.forward_prompt(&prompt(5)).unwrap();
+    gpu.machine.gpu.device.destroy();
+    let lost = |outcome: Result<(), ForwardError>| match outcome {
+        Err(ForwardError::DeviceLost { reason }) => assert!(!reason.is_empty()),
+        other => panic!("{other:?}"),
+    };
+    lost(gpu.forward_token(1).map(drop));
+    lost(gpu.forward_prompt(&prompt(20)).map(drop));
+    lost(gpu.decode_greedy(1, &mut |_| ControlFlow::Continue(())));
+    lost(gpu.trace_token(1).map(drop));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_uploaded() {
+    let file = TinyModel::default().gguf();
+    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    let weights = Weights::new(&spec, &file).unwrap();
+    let options = GpuOptions { memory_limit: Some(100_000), ..options(64) };
+    let error = GpuForwardPass::new(&spec, &weights, &options, &mut |_| panic!("uploaded")).unwrap_err();
+    assert!(matches!(error, crate::GpuError::Memory { need, have: 100_000 } if need > 100_000), "{error}");
+}
+
+#[test]
+fn a_second_start_finds_its_pipelines_on_disk() {
+    let folder = std::env::temp_dir().join(format!("metal-attention-pipelines-{}", std::process::id()));
+    let cached = GpuOptions { pipeline_cache: Some(folder.clone()), ..options(64) };
+    let mut logits = Vec::new();
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let (mut gpu, _) = pair(&TinyModel::default(), &cached);
+        logits.push(gpu.forward_prompt(&prompt(5)).unwrap().to_vec());
+        let listed: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.push((listed.len(), std::fs::metadata(&listed[0]).unwrap().len()));
+    }
+    assert_eq!(files[0].0, 1, "a file for an adapter");
+    assert!(files[0].1 > 64, "a driver stores something: {files:?}");
+    assert_eq!(logits[0], logits[1]);
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -134,3 +134,22 @@ fn tiles_grow_with_the_work() {
     let little_memory = Caps { workgroup_memory: 16 << 10, ..caps };
     assert_eq!(Tile::pick(512, 28672 / 32, little_memory), Tile::Small);
 }
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    for (ty, epilogue, tile, n_tokens) in [
+        (TensorType::Q8_0, Epilogue::SiluMul, Tile::Narrow, 33),
+        (TensorType::Q4_0, Epilogue::Add, Tile::Large, 9),
+    ] {
+        let mut problem = Problem::new(Case { ty, epilogue, n_rows: 70, n_cols: 96, n_tokens, seed: 6 });
+        let after = run(&mut lab, &problem, tile);
+        problem.verify(&after).unwrap();
+        assert!(run(&mut lab, &problem, tile).scratch == after.scratch, "{ty}: the order of threads shows");
+        problem.spoil();
+        // A change of a Q8_0 weight is too small to be sure of.
+        let spoilt = problem.verify(&run(&mut lab, &problem, tile));
+        assert!(spoilt.is_err() || ty != TensorType::Q4_0, "a wrong weight goes unnoticed");
+    }
+}

@@ -83,8 +83,7 @@ impl Case {
             bias: bias_at,
         };
         let rest = vec![0; 4];
-        let memory =
-            Memory { weights, kv: rest.clone(), scratch, tables: rest.clone(), tokens: rest };
+        let memory = Memory { weights, kv: rest.clone(), scratch, tables: rest.clone(), tokens: rest };
         Self { ty, tensor, memory, params, rows, cols, x, bias, old }
     }
 
@@ -127,7 +126,10 @@ impl Case {
             assert!(error <= bound, "{what}, {i}: {got} for {value}, error {error:.1e} of {bound:.1e}");
         }
         let outside = |s: &[u32]| [&s[..y], &s[end..]].concat();
-        assert!(outside(&after.scratch) == outside(&self.memory.scratch), "{what}: something else was written");
+        assert!(
+            outside(&after.scratch) == outside(&self.memory.scratch),
+            "{what}: something else was written"
+        );
     }
 }
 
@@ -195,12 +197,15 @@ fn check(
     let case = Case::new(&mut Random::new(seed), ty, size, prologue, epilogue);
     let kernel = match shape {
         Some(shape) => Matvec::with_shape(ty, size.1, prologue, epilogue, shape),
-        None => Matvec::new(ty, size.1, case.tensor.areas.n_groups(), prologue, epilogue, labs[0].gpu.caps),
+        None => Matvec::new(ty, size.1, case.tensor.areas.n_groups(), prologue, epilogue, labs[0].caps),
     };
     let after = case.run(&mut labs[0], kernel);
     case.check(&what, epilogue, &after);
     for i in [1, 1] {
-        assert!(case.run(&mut labs[i], kernel).scratch == after.scratch, "{what}: another run, another result");
+        assert!(
+            case.run(&mut labs[i], kernel).scratch == after.scratch,
+            "{what}: another run, another result"
+        );
     }
 }
 
@@ -274,10 +279,26 @@ fn states_of_attention_are_merged_on_the_way_in() {
 fn a_broken_word_is_noticed() {
     let mut lab = Lab::new(Checks::Off);
     let mut case = Case::new(&mut Random::new(5), TensorType::Q4_0, (32, 576), NORM, Epilogue::Store);
-    let kernel = Matvec::new(TensorType::Q4_0, 576, 1, NORM, Epilogue::Store, lab.gpu.caps);
+    let kernel = Matvec::new(TensorType::Q4_0, 576, 1, NORM, Epilogue::Store, lab.caps);
     case.check("whole", Epilogue::Store, &case.run(&mut lab, kernel));
     case.memory.weights[1001] ^= 0x0010_0000;
     let after = case.run(&mut lab, kernel);
     let broken = std::panic::catch_unwind(|| case.check("broken", Epilogue::Store, &after));
     assert!(broken.is_err(), "one quant of a row was changed");
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let labs = &mut [Lab::emulator(), Lab::emulator()];
+    let prologue = Prologue::Merge { heads: heads(9, 3, 64), splits: 4 };
+    for (ty, size, prologue, epilogue) in [
+        (TensorType::Q4_0, (64, 576), prologue, Epilogue::Add),
+        (TensorType::Q4_0, (128, 576), NORM, Epilogue::SiluMul),
+        (TensorType::F16, (70, 91), Prologue::Plain, Epilogue::Store),
+        (TensorType::Q4_K, (32, 512), Prologue::Plain, Epilogue::Store),
+        (TensorType::Q6_K, (64, 768), NORM, Epilogue::StoreBiased),
+    ] {
+        check(labs, 9, ty, size, (prologue, epilogue), None);
+    }
 }

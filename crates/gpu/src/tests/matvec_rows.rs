@@ -11,7 +11,7 @@ use gguf::TensorType;
 const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilogue::Add, Epilogue::SiluMul];
 
 fn kernel(lab: &Lab, case: Case) -> MatvecRows {
-    MatvecRows::new(case.ty, case.n_cols, case.n_tokens, case.epilogue, lab.gpu.caps)
+    MatvecRows::new(case.ty, case.n_cols, case.n_tokens, case.epilogue, lab.caps)
 }
 
 fn run(lab: &mut Lab, problem: &Problem) -> Memory {
@@ -109,4 +109,18 @@ fn results_repeat_and_a_wrong_weight_shows() {
     problem.spoil();
     let spoilt = run(&mut lab, &problem);
     assert!(problem.verify(&spoilt).is_err(), "a wrong weight goes unnoticed");
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    for (ty, epilogue, n_tokens) in
+        [(TensorType::Q4_0, Epilogue::SiluMul, 3), (TensorType::Q5_K, Epilogue::StoreBiased, 8)]
+    {
+        let problem = Problem::new(Case { ty, epilogue, n_rows: 70, n_cols: 768, n_tokens, seed: 8 });
+        let after = run(&mut lab, &problem);
+        problem.verify(&after).unwrap();
+        assert!(run(&mut lab, &problem).scratch == after.scratch, "{ty}: the order of threads shows");
+    }
 }

@@ -1,14 +1,23 @@
 //! The kernels against f64, on whatever adapter there is: software Vulkan in CI.
 
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "the ranges that a kernel may write are a list, if a short one"
+)]
+
 mod argmax;
 mod attend;
 mod attend_prompt;
+mod copy;
+mod doctor;
 mod embed;
+mod emulator;
 mod forward;
 mod gemm;
 mod history;
 mod matvec;
 mod matvec_rows;
+mod msl;
 mod plan;
 mod rms_norm;
 mod rope_kv;
@@ -16,11 +25,13 @@ mod rows;
 mod sampling;
 mod silu_mul;
 mod top_candidates;
+mod variants;
 
-use crate::device::{AdapterChoice, Gpu};
+use crate::device::{AdapterChoice, Caps, Gpu};
 use crate::kernels::Kernel;
 use crate::layout::{Areas, pack};
 use crate::pipeline::{Checks, Pipelines};
+use emulator::Emulator;
 use gguf::TensorType;
 use testkit::Random;
 
@@ -29,10 +40,30 @@ const POISON: u32 = 0x7fc0_dead;
 /// Floats around each region that must stay as they were.
 const GUARD: usize = 64;
 
-/// A device with its pipelines.
+/// Where kernels are tried out.
 struct Lab {
-    gpu: Gpu,
-    pipelines: Pipelines,
+    caps: Caps,
+    machine: Machine,
+}
+
+enum Machine {
+    /// A device with its pipelines.
+    Gpu(Gpu, Pipelines),
+    /// Metal's view of the kernels, on the CPU.
+    Emulator(Emulator),
+}
+
+/// A dispatch.
+struct Step {
+    kernel: Kernel,
+    params: Vec<u8>,
+    grid: [u32; 3],
+}
+
+impl Step {
+    fn new<P: bytemuck::NoUninit>(kernel: Kernel, params: &P, grid: [u32; 3]) -> Self {
+        Self { kernel, params: bytemuck::bytes_of(params).to_vec(), grid }
+    }
 }
 
 /// What a kernel sees.
@@ -49,47 +80,76 @@ impl Lab {
     fn new(checks: Checks) -> Self {
         let choice = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
         let gpu = Gpu::open(choice, None)
-            .expect("the tests need a GPU, or software Vulkan (Debian: mesa-vulkan-drivers)");
+            .expect("the tests need a GPU, or software Vulkan (Debian: mesa-vulkan-drivers libvulkan1)");
         let pipelines = Pipelines::new(&gpu, checks);
-        Self { gpu, pipelines }
+        Self { caps: gpu.caps, machine: Machine::Gpu(gpu, pipelines) }
+    }
+
+    /// With kernels that use no subgroup operations.
+    fn without_subgroups(mut self) -> Self {
+        self.caps.subgroups = false;
+        if let Machine::Gpu(gpu, _) = &mut self.machine {
+            gpu.caps = self.caps;
+        }
+        self
+    }
+
+    fn emulator() -> Self {
+        Self { caps: variants::APPLE, machine: Machine::Emulator(Emulator::default()) }
     }
 
     /// Runs one step and gives back what it may have written.
     fn run(&mut self, kernel: Kernel, params: &[u8], grid: [u32; 3], memory: &Memory) -> Memory {
-        self.pipelines.prepare(&self.gpu, [kernel]).unwrap();
-        let upload = |label, words: &[u32]| {
-            let buffer = self.gpu.private(label, 4 * words.len() as u64);
-            self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-            buffer
-        };
-        let weights = upload("weights", &memory.weights);
-        let kv = upload("kv", &memory.kv);
-        let scratch = upload("scratch", &memory.scratch);
-        let tables = upload("tables", &memory.tables);
-        let tokens = upload("tokens", &memory.tokens);
-        let groups = [
-            self.pipelines.weights(&self.gpu, &weights),
-            self.pipelines.kv(&self.gpu, &kv),
-            self.pipelines.scratch(&self.gpu, &scratch, &tables, &tokens),
-        ];
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            pass.set_pipeline(self.pipelines.get(&kernel));
+        self.run_all(&[Step { kernel, params: params.to_vec(), grid }], memory)
+    }
+
+    /// Runs steps in one pass and gives back what they may have written.
+    fn run_all(&mut self, steps: &[Step], memory: &Memory) -> Memory {
+        match &mut self.machine {
+            Machine::Gpu(gpu, pipelines) => run_on_gpu(gpu, pipelines, steps, memory),
+            Machine::Emulator(emulator) => steps.iter().fold(memory.clone(), |memory, step| {
+                emulator.run(step.kernel, self.caps, &step.params, step.grid, &memory)
+            }),
+        }
+    }
+}
+
+fn run_on_gpu(gpu: &Gpu, pipelines: &mut Pipelines, steps: &[Step], memory: &Memory) -> Memory {
+    pipelines.prepare(gpu, steps.iter().map(|step| step.kernel)).unwrap();
+    let upload = |label, words: &[u32]| {
+        let buffer = gpu.private(label, 4 * words.len() as u64);
+        gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+        buffer
+    };
+    let weights = upload("weights", &memory.weights);
+    let kv = upload("kv", &memory.kv);
+    let scratch = upload("scratch", &memory.scratch);
+    let tables = upload("tables", &memory.tables);
+    let tokens = upload("tokens", &memory.tokens);
+    let groups = [
+        pipelines.weights(gpu, &weights),
+        pipelines.kv(gpu, &kv),
+        pipelines.scratch(gpu, &scratch, &tables, &tokens),
+    ];
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for step in steps {
+            pass.set_pipeline(pipelines.get(&step.kernel));
             for (i, group) in (0..).zip(&groups) {
                 pass.set_bind_group(i, group, &[]);
             }
-            pass.set_immediates(0, params);
-            let [x, y, z] = grid;
+            pass.set_immediates(0, &step.params);
+            let [x, y, z] = step.grid;
             pass.dispatch_workgroups(x, y, z);
         }
-        self.gpu.queue.submit([encoder.finish()]);
-        Memory {
-            kv: self.gpu.read(&kv, 0, memory.kv.len()).unwrap(),
-            scratch: self.gpu.read(&scratch, 0, memory.scratch.len()).unwrap(),
-            tokens: self.gpu.read(&tokens, 0, memory.tokens.len()).unwrap(),
-            ..memory.clone()
-        }
+    }
+    gpu.queue.submit([encoder.finish()]);
+    Memory {
+        kv: gpu.read(&kv, 0, memory.kv.len()).unwrap(),
+        scratch: gpu.read(&scratch, 0, memory.scratch.len()).unwrap(),
+        tokens: gpu.read(&tokens, 0, memory.tokens.len()).unwrap(),
+        ..memory.clone()
     }
 }
 

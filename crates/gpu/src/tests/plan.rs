@@ -9,7 +9,8 @@ use crate::tensors::Tensors;
 use crate::token_plans::TokenPlans;
 use model::{Choice, ModelSpec, Synthetic, SyntheticPreset, Weights};
 
-const CAPS: Caps = Caps { subgroups: true, max_threads: 1024, workgroup_memory: 32 << 10, max_binding: 1 << 30 };
+const CAPS: Caps =
+    Caps { subgroups: true, max_threads: 1024, workgroup_memory: 32 << 10, max_binding: 1 << 30 };
 
 /// What `look` sees of the planner of a preset.
 fn planned<T>(preset: SyntheticPreset, look: impl FnOnce(&ModelSpec, &Planner<'_>) -> T) -> T {
@@ -62,7 +63,11 @@ fn no_part_of_a_large_model_is_larger_than_a_binding_of_128_mib() {
     let weights = Weights::new(&spec, &source).unwrap();
     let limit = 128 << 20;
     let (tensors, layout) = Tensors::lay_out(limit, &spec, &weights).unwrap();
-    assert!(layout.buffer_bytes().all(|bytes| bytes <= limit), "{:?}", layout.buffer_bytes().collect::<Vec<_>>());
+    assert!(
+        layout.buffer_bytes().all(|bytes| bytes <= limit),
+        "{:?}",
+        layout.buffer_bytes().collect::<Vec<_>>()
+    );
     assert!(tensors.output.len() > 1, "a head of 500 MB has parts");
     // Every part begins where the one before ends.
     let mut next = 0;

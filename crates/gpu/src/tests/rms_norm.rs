@@ -1,7 +1,7 @@
 //! RMSNorm of rows against f64.
 
-use super::sampling::{Step, assert_only, labs, memory};
-use super::{Lab, floats, words};
+use super::sampling::{assert_only, labs, memory};
+use super::{Lab, Step, floats, words};
 use crate::kernels::rms_norm::{Params, RmsNorm};
 use testkit::Random;
 
@@ -60,5 +60,15 @@ fn rows_agree_with_f64() {
             assert!(a == check(unchecked, seed, shape, in_place), "{shape:?}: checks change the result");
             check(plain, seed, shape, in_place);
         }
+    }
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    for (shape, in_place) in [((3, 576), false), ((3, 576), true), ((2, 1000), false)] {
+        let in_order = check(&mut lab, 5, shape, in_place);
+        assert!(in_order == check(&mut lab, 5, shape, in_place), "{shape:?}: the order of threads shows");
     }
 }

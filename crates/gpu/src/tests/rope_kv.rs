@@ -170,3 +170,11 @@ fn rows_are_rotated_and_their_keys_and_values_rounded_into_the_cache() {
         check(&mut labs, *heads, turning, seed);
     }
 }
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut labs = [Lab::emulator(), Lab::emulator()];
+    check(&mut labs, heads(9, 3, 64), &Turning::new(Halves, 64, None), 3);
+    check(&mut labs, heads(5, 1, 6), &Turning::new(Adjacent, 4, Some(1e-6)), 4);
+}

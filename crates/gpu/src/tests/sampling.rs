@@ -1,70 +1,13 @@
-//! What the tests of choosing tokens share: steps in one pass, regions of scratch, and the same choices on the CPU.
+//! What the tests of choosing tokens share: regions of scratch, and the same choices on the CPU.
 
 use super::{GUARD, Lab, Memory, POISON, words};
-use crate::kernels::Kernel;
 use crate::kernels::sampling::{log_min_p, noise_temperature, seed_words, sharpness};
 use crate::pipeline::Checks;
 use std::ops::Range;
 
-/// A dispatch.
-pub(super) struct Step {
-    pub(super) kernel: Kernel,
-    pub(super) params: Vec<u8>,
-    pub(super) grid: [u32; 3],
-}
-
-impl Step {
-    pub(super) fn new<P: bytemuck::NoUninit>(kernel: Kernel, params: &P, grid: [u32; 3]) -> Self {
-        Self { kernel, params: bytemuck::bytes_of(params).to_vec(), grid }
-    }
-}
-
 /// Devices with every kind of shader: with checks, without, and without subgroup operations.
 pub(super) fn labs() -> [Lab; 3] {
-    let mut plain = Lab::new(Checks::On);
-    plain.gpu.caps.subgroups = false;
-    [Lab::new(Checks::On), Lab::new(Checks::Off), plain]
-}
-
-impl Lab {
-    /// Runs steps in one pass and gives back what they may have written.
-    pub(super) fn run_all(&mut self, steps: &[Step], memory: &Memory) -> Memory {
-        self.pipelines.prepare(&self.gpu, steps.iter().map(|step| step.kernel)).unwrap();
-        let upload = |label, words: &[u32]| {
-            let buffer = self.gpu.private(label, 4 * words.len() as u64);
-            self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-            buffer
-        };
-        let weights = upload("weights", &memory.weights);
-        let kv = upload("kv", &memory.kv);
-        let scratch = upload("scratch", &memory.scratch);
-        let tables = upload("tables", &memory.tables);
-        let tokens = upload("tokens", &memory.tokens);
-        let groups = [
-            self.pipelines.weights(&self.gpu, &weights),
-            self.pipelines.kv(&self.gpu, &kv),
-            self.pipelines.scratch(&self.gpu, &scratch, &tables, &tokens),
-        ];
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for step in steps {
-                pass.set_pipeline(self.pipelines.get(&step.kernel));
-                for (i, group) in (0..).zip(&groups) {
-                    pass.set_bind_group(i, group, &[]);
-                }
-                pass.set_immediates(0, &step.params);
-                let [x, y, z] = step.grid;
-                pass.dispatch_workgroups(x, y, z);
-            }
-        }
-        self.gpu.queue.submit([encoder.finish()]);
-        Memory {
-            scratch: self.gpu.read(&scratch, 0, memory.scratch.len()).unwrap(),
-            tokens: self.gpu.read(&tokens, 0, memory.tokens.len()).unwrap(),
-            ..memory.clone()
-        }
-    }
+    [Lab::new(Checks::On), Lab::new(Checks::Off), Lab::new(Checks::On).without_subgroups()]
 }
 
 /// Memory whose scratch is poison, with regions in it.

@@ -12,18 +12,15 @@ fn gates_open_as_in_f64() {
     for (n_cols, n_rows) in [(1usize, 1usize), (32, 1), (33, 3), (96, 2), (1536, 1), (1001, 5)] {
         let stride = n_cols.next_multiple_of(32) + 32;
         let kernel = SiluMul { n_cols };
-        let gate: Vec<f32> = (0..n_rows * stride).map(|i| random.signed_unit() * [3.0, 60.0, 300.0][i % 3]).collect();
+        let gate: Vec<f32> =
+            (0..n_rows * stride).map(|i| random.signed_unit() * [3.0, 60.0, 300.0][i % 3]).collect();
         let up: Vec<f32> = (0..n_rows * stride).map(|_| random.signed_unit()).collect();
         let mut scratch = vec![POISON; GUARD];
         scratch.extend(words(&gate));
         scratch.extend([POISON; GUARD]);
         scratch.extend(words(&up));
         let at = |start: usize| start as u32;
-        let params = Params {
-            gate: at(GUARD),
-            up: at(2 * GUARD + gate.len()),
-            stride: stride as u32,
-        };
+        let params = Params { gate: at(GUARD), up: at(2 * GUARD + gate.len()), stride: stride as u32 };
         let memory = Memory { scratch, ..Memory::default() };
         let runs = labs.each_mut().map(|lab| {
             lab.run(kernel.kernel(), bytemuck::bytes_of(&params), kernel.grid(n_rows), &memory).scratch

@@ -1,7 +1,7 @@
 //! Drawing from the top k in two steps, top-p and min-p between them.
 
-use super::sampling::{Step, assert_drawn_by, assert_only, labs, memory, order, penalised, philox, sorted};
-use super::{Lab, Memory, Tensor, floats};
+use super::sampling::{assert_drawn_by, assert_only, labs, memory, order, penalised, philox, sorted};
+use super::{Lab, Memory, Step, Tensor, floats};
 use crate::kernels::draw::{self, Draw};
 use crate::kernels::sampling::{MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_words, sharpness};
 use crate::kernels::top_candidates::{self, TopCandidates, supports};
@@ -353,4 +353,23 @@ fn what_is_not_supported_is_said_to_be() {
     assert!([1, 40, MOST_K as i32].into_iter().all(|k| supports(k, 49_152)));
     assert!([0, -1, i32::MIN, MOST_K as i32 + 1].into_iter().all(|k| !supports(k, 49_152)));
     assert!(!supports(40, 1 << 24));
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    let logits = logits(2503, 5);
+    let choice = Choice::new(&logits, DEFAULTS, None);
+    let (drawn_ids, after) = choice.run(&mut lab, 12, "candidates");
+    for (i, (chunk, list)) in logits.chunks(1024).zip(choice.lists(&after)).enumerate() {
+        let want: Vec<usize> = sorted(chunk).into_iter().take(DEFAULTS.k).map(|j| 1024 * i + j).collect();
+        assert_eq!(list.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), want, "chunk {i}");
+    }
+    let (left, _) = left(&logits, DEFAULTS);
+    for (position, &id) in (0..).zip(&drawn_ids) {
+        let (want, margin) = drawn(&left, position, DEFAULTS.seed);
+        assert!(id as usize == want || margin < 1e-5, "position {position}: {id} for {want}");
+    }
+    assert!(choice.run(&mut lab, 12, "again").1.scratch == after.scratch, "the order of threads shows");
 }

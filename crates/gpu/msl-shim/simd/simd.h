@@ -1,0 +1,2 @@
+// All that the kernels need is in metal_stdlib.
+#pragma once

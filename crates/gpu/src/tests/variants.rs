@@ -1,0 +1,164 @@
+//! Every kernel in variants that stand for all of them, for what can be said of shaders without running them.
+
+use super::history::heads;
+use super::matvec::TYPES;
+use crate::device::Caps;
+use crate::kernels::Kernel;
+use crate::kernels::argmax::Argmax;
+use crate::kernels::attend::{Attend, Output, Queries};
+use crate::kernels::attend_prompt::AttendPrompt;
+use crate::kernels::copy::Copy;
+use crate::kernels::draw::Draw;
+use crate::kernels::embed::{Embed, Ids};
+use crate::kernels::gemm::{Gemm, Tile};
+use crate::kernels::heads::{Heads, Rotation};
+use crate::kernels::matvec::{Epilogue, Matvec, Prologue};
+use crate::kernels::matvec_rows::{MOST_TOKENS, MatvecRows};
+use crate::kernels::merge_attention::MergeAttention;
+use crate::kernels::next_token::NextToken;
+use crate::kernels::rms_norm::RmsNorm;
+use crate::kernels::rope_kv::RopeKv;
+use crate::kernels::silu_mul::SiluMul;
+use crate::kernels::top_candidates::TopCandidates;
+use gguf::TensorType;
+use model::RopePairing;
+use std::collections::BTreeSet;
+use std::fs;
+
+const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilogue::Add, Epilogue::SiluMul];
+const EPS: f32 = 1e-5;
+
+/// What an M1 offers.
+pub(super) const APPLE: Caps =
+    Caps { subgroups: true, max_threads: 1024, workgroup_memory: 32 << 10, max_binding: 4 << 30 };
+/// The least that an adapter must offer.
+pub(super) const LEAST: Caps =
+    Caps { subgroups: false, max_threads: 256, workgroup_memory: 16 << 10, max_binding: 128 << 20 };
+
+/// The variants that an adapter with these abilities may be given.
+pub(super) fn all(caps: Caps) -> Vec<Kernel> {
+    let mut all = vec![Copy.kernel()];
+    for ty in TYPES {
+        all.extend(products(ty, caps));
+        for ids in [Ids::At, Ids::OfRows] {
+            all.push(Embed { ty, n_vocab: 49_152, n_embd: 576.max(ty.block_len()), ids }.kernel());
+        }
+    }
+    for embedding in TYPES.map(Some).into_iter().chain([None]) {
+        all.push(NextToken { n_vocab: 49_152, n_pairs: 48, embedding }.kernel());
+        all.push(Draw { n_vocab: 49_152, embedding }.kernel());
+    }
+    for n_cols in [32, 91, 576, 4096, 8192] {
+        all.push(SiluMul { n_cols }.kernel());
+        all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits() }.kernel());
+    }
+    for penalties in [false, true] {
+        for noise in [false, true] {
+            all.push(Argmax { n_vocab: 49_152, penalties, noise }.kernel());
+        }
+        all.push(TopCandidates { n_vocab: 49_152, penalties }.kernel());
+    }
+    // Common models, then heads of which some are no whole quads, no whole lanes, or long.
+    for (n_heads, n_kv_heads, head_dim) in [
+        (9, 3, 64),
+        (32, 8, 128),
+        (14, 2, 64),
+        (8, 1, 256),
+        (32, 32, 96),
+        (8, 1, 80),
+        (4, 4, 12),
+        (5, 1, 16),
+        (8, 2, 6),
+        (2, 1, 1024),
+    ] {
+        all.extend(attention(heads(n_heads, n_kv_heads, head_dim), caps));
+    }
+    all
+}
+
+/// Matrix products.
+fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
+    let mut all = Vec::new();
+    let block = ty.block_len();
+    // What is staged, what is not, and for floats what ends within a unit.
+    let [whole, long] = [576usize, 8192].map(|n| n.next_multiple_of(block));
+    let ragged = if block == 1 { 91 } else { block.max(32) };
+    let tiles = [Tile::Narrow, Tile::Small, Tile::Large];
+    let room = |tile: &Tile| *tile != Tile::Large || caps.workgroup_memory >= APPLE.workgroup_memory;
+    for epilogue in EPILOGUES {
+        for n_cols in [whole, long, ragged] {
+            all.push(Matvec::new(ty, n_cols, 64, Prologue::Plain, epilogue, caps).kernel());
+        }
+        let norm = Prologue::Norm { eps_bits: EPS.to_bits() };
+        all.push(Matvec::new(ty, whole, 4000, norm, epilogue, caps).kernel());
+        for n_cols in [whole, ragged] {
+            all.extend(
+                tiles
+                    .iter()
+                    .filter(|tile| room(tile))
+                    .map(|&tile| Gemm::new(ty, n_cols, epilogue, tile).kernel()),
+            );
+        }
+    }
+    for n_tokens in 2..=MOST_TOKENS {
+        let n_cols = [whole, long, ragged][n_tokens % 3];
+        all.push(MatvecRows::new(ty, n_cols, n_tokens, EPILOGUES[n_tokens % 4], caps).kernel());
+    }
+    all
+}
+
+/// What is done with heads of one size.
+fn attention(heads: Heads, caps: Caps) -> Vec<Kernel> {
+    let mut all = vec![MergeAttention::new(heads).kernel()];
+    all.extend(AttendPrompt::new(heads, caps).map(AttendPrompt::kernel));
+    for splits in [1, 4] {
+        let prologue = Prologue::Merge { heads, splits };
+        all.push(Matvec::new(TensorType::Q4_0, heads.width(), 64, prologue, Epilogue::Add, caps).kernel());
+    }
+    let outputs = [1, 4].map(|splits| Output::of(heads, splits));
+    all.extend(outputs.map(|output| Attend::new(heads, Queries::Rotated, output).kernel()));
+    for pairing in [RopePairing::Adjacent, RopePairing::Halves] {
+        for (n_rot, eps) in [(heads.head_dim, None), (heads.head_dim / 4 * 2, Some(EPS))] {
+            let rotation = Rotation::new(pairing, n_rot, eps);
+            all.push(RopeKv::new(heads, rotation).kernel());
+            all.extend(outputs.map(|output| Attend::new(heads, Queries::Fused(rotation), output).kernel()));
+        }
+    }
+    all
+}
+
+/// The file that a kernel is in. A new one does not compile until it has a line here, and then fails
+/// `every_kernel_has_variants` until it is among the variants.
+fn file(kernel: Kernel) -> &'static str {
+    match kernel {
+        Kernel::Copy(_) => "copy",
+        Kernel::Matvec(_) => "matvec",
+        Kernel::MatvecRows(_) => "matvec_rows",
+        Kernel::Gemm(_) => "gemm",
+        Kernel::Embed(_) => "embed",
+        Kernel::RmsNorm(_) => "rms_norm",
+        Kernel::Argmax(_) => "argmax",
+        Kernel::NextToken(_) => "next_token",
+        Kernel::TopCandidates(_) => "top_candidates",
+        Kernel::Draw(_) => "draw",
+        Kernel::RopeKv(_) => "rope_kv",
+        Kernel::Attend(_) => "attend",
+        Kernel::AttendPrompt(_) => "attend_prompt",
+        Kernel::MergeAttention(_) => "merge_attention",
+        Kernel::SiluMul(_) => "silu_mul",
+    }
+}
+
+#[test]
+fn every_kernel_has_variants() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
+    let shaders: BTreeSet<String> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl").map(str::to_owned))
+        .collect();
+    for caps in [APPLE, LEAST] {
+        let variants = all(caps);
+        let files: BTreeSet<String> = variants.iter().map(|&kernel| file(kernel).to_owned()).collect();
+        assert_eq!(files, shaders, "shaders beside their variants");
+    }
+}
