@@ -133,6 +133,13 @@ impl Step {
         Self { position_at: Some(word), ..self }
     }
 
+    /// Its immediates for the row at `position`, as the struct that they are.
+    #[cfg(test)]
+    pub(crate) fn params_as<P: bytemuck::AnyBitPattern>(&self, position: u32) -> P {
+        let (params, n) = self.params(position);
+        bytemuck::pod_read_unaligned(bytemuck::cast_slice(&params[..n]))
+    }
+
     /// Its immediates for the row at `position`.
     pub(crate) fn params(&self, position: u32) -> ([u32; PARAM_WORDS], usize) {
         let mut params = self.params;

@@ -29,7 +29,7 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn rotation(&self) -> Rotation {
+    pub(crate) fn rotation(&self) -> Rotation {
         let spec = self.spec;
         Rotation::new(spec.rope.pairing, spec.rope.n_rot(), spec.qk_norm.then_some(spec.rms_eps))
     }

@@ -6,11 +6,11 @@ use model::{Choice, ForwardError, ForwardPass, ModelSpec, Reference, Rounding, R
 use std::ops::ControlFlow;
 use testkit::TinyModel;
 
-const OWN: SequenceId = SequenceId(0);
+pub(super) const OWN: SequenceId = SequenceId(0);
 /// What logits may differ by, relative to the largest.
 const LOGITS: f64 = 2e-3;
 
-fn options(context_len: usize) -> GpuOptions {
+pub(super) fn options(context_len: usize) -> GpuOptions {
     let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
     GpuOptions { adapter, context_len, ..GpuOptions::default() }
 }

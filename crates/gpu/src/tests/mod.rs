@@ -13,6 +13,7 @@ mod doctor;
 mod embed;
 mod emulator;
 mod forward;
+mod fused;
 mod gemm;
 mod history;
 mod matvec;
