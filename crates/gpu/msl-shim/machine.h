@@ -35,7 +35,8 @@ inline Fiber fibers[MOST_THREADS];
 inline char stacks[MOST_THREADS][STACK_BYTES];
 inline ucontext_t scheduler;
 inline int current;
-inline uint32_t slots[2][MOST_THREADS];
+struct alignas(16) Quad { uint32_t words[4]; };
+inline Quad slots[2][MOST_THREADS];
 
 [[noreturn]] inline void fail(const char* what) {
   std::fprintf(stderr, "%s (thread %d of group %u, %u, %u)\n", what, current, dispatch.group[0], dispatch.group[1],
@@ -55,14 +56,14 @@ inline void barrier(int line) { wait(State::at_barrier, line); }
 
 // What each lane of the caller's SIMD group gave; returns their number.
 template <class T> int exchange(T own, T* lanes, int line) {
-  static_assert(sizeof(T) == 4, "a slot is a word");
+  static_assert(sizeof(T) <= sizeof(Quad), "a slot is a quad");
   // Slots of two exchanges: who is first at the next one must not overwrite what others have yet to read.
-  uint32_t* slot = slots[fibers[current].exchanges++ % 2];
-  std::memcpy(&slot[current], &own, 4);
+  Quad* slot = slots[fibers[current].exchanges++ % 2];
+  std::memcpy(&slot[current], &own, sizeof own);
   wait(State::at_simd, line);
   int first = current / LANES * LANES;
   int n = dispatch.n_threads - first < LANES ? dispatch.n_threads - first : LANES;
-  std::memcpy(static_cast<void*>(lanes), &slot[first], 4 * n);
+  for (int i = 0; i < n; i++) std::memcpy(static_cast<void*>(&lanes[i]), &slot[first + i], sizeof own);
   return n;
 }
 
@@ -134,19 +135,22 @@ template <class T, int N> struct Array {
   const T& operator[](uint32_t i) const { return inside(i, N), data[i]; }
 };
 
-struct alignas(16) Quad { uint32_t words[4]; };
-// Slots: immediates, weights twice, kv, scratch, tables, tokens, sizes of buffers, which unchecked shaders do not read.
-constexpr int SLOTS = 8;
-inline std::vector<Quad> memory[SLOTS];
+// Immediates, weights, kv, scratch, tables, tokens, and sizes of buffers, which unchecked shaders do not read.
+enum Part { IMMEDIATES, WEIGHTS, KV, SCRATCH, TABLES, TOKENS, SIZES, PARTS };
+inline std::vector<Quad> memory[PARTS];
+// What is bound to each slot: weights and scratch twice.
+constexpr Part SLOTS[] = {IMMEDIATES, WEIGHTS, WEIGHTS, KV, SCRATCH, TABLES, TOKENS, SCRATCH, SIZES};
+constexpr int N_SLOTS = sizeof SLOTS / sizeof *SLOTS;
 alignas(16) inline unsigned char shared_memory[MOST_SHARED];
 
 template <class T> struct Bound {
-  static T& at(int slot) { return *reinterpret_cast<T*>(memory[slot].data()); }
+  static T& at(int slot) { return *reinterpret_cast<T*>(memory[SLOTS[slot]].data()); }
 };
 template <class T> struct Bound<Buffer<T>> {
   static Buffer<T>& at(int slot) {
-    static Buffer<T> buffers[SLOTS];
-    buffers[slot] = {reinterpret_cast<T*>(memory[slot].data()), memory[slot].size() * sizeof(Quad) / sizeof(T)};
+    static Buffer<T> buffers[N_SLOTS];
+    std::vector<Quad>& part = memory[SLOTS[slot]];
+    buffers[slot] = {reinterpret_cast<T*>(part.data()), part.size() * sizeof(Quad) / sizeof(T)};
     return buffers[slot];
   }
 };
@@ -170,16 +174,14 @@ inline int run(char** arguments, int n_threads, void (*entry)()) {
   uint32_t head[4 + 32 + 5];
   transfer(std::fread, head, sizeof head, input);
   dispatch = {{head[1], head[2], head[3]}, {0, 0, 0}, n_threads, head[0] != 0, entry};
-  memory[0].resize(8);
-  std::memcpy(memory[0].data(), head + 4, 128);
-  memory[7].resize(8);
-  const int slot_of[5] = {1, 3, 4, 5, 6};
-  for (int i = 0; i < 5; i++) {
-    size_t n_bytes = 4 * size_t(head[36 + i]);
-    memory[slot_of[i]].resize((n_bytes + 15) / 16 + (n_bytes == 0));
-    transfer(std::fread, memory[slot_of[i]].data(), n_bytes, input);
+  memory[IMMEDIATES].resize(8);
+  std::memcpy(memory[IMMEDIATES].data(), head + 4, 128);
+  memory[SIZES].resize(8);
+  auto n_bytes = [&](int part) { return 4 * size_t(head[36 + part - WEIGHTS]); };
+  for (int part = WEIGHTS; part <= TOKENS; part++) {
+    memory[part].resize((n_bytes(part) + 15) / 16 + (n_bytes(part) == 0));
+    transfer(std::fread, memory[part].data(), n_bytes(part), input);
   }
-  memory[2] = memory[1];
   unsigned* group = dispatch.group;
   for (group[2] = 0; group[2] < dispatch.grid[2]; group[2]++)
     for (group[1] = 0; group[1] < dispatch.grid[1]; group[1]++)
@@ -188,7 +190,7 @@ inline int run(char** arguments, int n_threads, void (*entry)()) {
         std::memset(shared_memory, 0xff, sizeof shared_memory);
         run_group();
       }
-  for (int i : {1, 2, 4}) transfer(put, memory[slot_of[i]].data(), 4 * size_t(head[36 + i]), output);
+  for (int part : {KV, SCRATCH, TOKENS}) transfer(put, memory[part].data(), n_bytes(part), output);
   return std::fclose(output);
 }
 } // namespace machine

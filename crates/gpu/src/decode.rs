@@ -2,6 +2,7 @@
 
 use crate::error::GpuError;
 use crate::machine::Machine;
+use crate::persistent::{Persistent, STATUS_WORDS, outcome};
 use crate::plan::Plan;
 use crate::token_plans::TokenPlans;
 use std::collections::VecDeque;
@@ -12,6 +13,8 @@ use wgpu::{BindGroup, Buffer, SubmissionIndex};
 
 /// Tokens of a submit at most.
 pub(crate) const MOST_TOKENS: usize = 8;
+/// Ids, and the status of the persistent kernel.
+const STAGING_BYTES: u64 = 4 * (MOST_TOKENS + STATUS_WORDS) as u64;
 /// Submits on their way at a time: one at work, one behind it.
 const MOST_AHEAD: usize = 2;
 /// How long a submit should take: long against what it costs the host, short against what a reader notices.
@@ -35,6 +38,8 @@ struct Submitted {
     /// The position of its first row.
     position: usize,
     n_tokens: usize,
+    /// Whether the words say behind the ids how it went.
+    persistent: bool,
     index: SubmissionIndex,
     mapped: Arc<AtomicBool>,
 }
@@ -45,10 +50,18 @@ pub(crate) struct Landed {
     /// The position of the row that chose the first.
     pub(crate) position: usize,
     pub(crate) ids: Vec<u32>,
+    /// Whether the persistent kernel stopped behind them, and will not go on.
+    pub(crate) stopped: bool,
 }
 
-/// What a token runs.
-pub(crate) struct Ways<'a> {
+/// What runs the tokens of a submit.
+pub(crate) enum Way<'a> {
+    Dispatches(Dispatches<'a>),
+    Persistent(&'a mut Persistent),
+}
+
+/// What a token runs, a dispatch for each step.
+pub(crate) struct Dispatches<'a> {
     pub(crate) plans: &'a TokenPlans,
     pub(crate) choose: &'a Plan,
     pub(crate) scratch: &'a BindGroup,
@@ -58,7 +71,7 @@ impl Flight {
     /// Waiting for every token with `synced`.
     pub(crate) fn new(machine: &Machine, synced: bool) -> Self {
         let (most_ahead, most_tokens) = if synced { (1, 1) } else { (MOST_AHEAD, MOST_TOKENS) };
-        let buffer = |_| machine.gpu.readback("ids", 4 * MOST_TOKENS as u64);
+        let buffer = |_| machine.gpu.readback("ids", STAGING_BYTES);
         Self {
             staging: (0..most_ahead).map(buffer).collect(),
             ahead: VecDeque::new(),
@@ -71,7 +84,7 @@ impl Flight {
 
     /// Bytes of the buffers that ids come back in.
     pub(crate) fn len_bytes(&self) -> u64 {
-        (self.most_ahead * 4 * MOST_TOKENS) as u64
+        self.most_ahead as u64 * STAGING_BYTES
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -92,32 +105,24 @@ impl Flight {
     pub(crate) fn submit(
         &mut self,
         machine: &Machine,
-        ways: &Ways<'_>,
+        way: Way<'_>,
         position: usize,
         n_tokens: usize,
         first: bool,
     ) {
         let Some(staging) = self.staging.pop() else { return };
-        let index = machine.submit(
-            |pass| {
-                for at in position..position + n_tokens {
-                    let embedding = (first && at == position).then_some(&ways.plans.embedding);
-                    for plan in embedding.into_iter().chain([ways.plans.at(at), ways.choose]) {
-                        machine.record(pass, ways.scratch, &plan.steps, at as u32);
-                    }
-                }
-            },
-            |encoder| {
-                let (from, len) = (4 * (position + 1) as u64, 4 * n_tokens as u64);
-                encoder.copy_buffer_to_buffer(&machine.tokens, from, &staging, 0, len);
-            },
-        );
+        let persistent = matches!(way, Way::Persistent(_));
+        let n_words = n_tokens + if persistent { STATUS_WORDS } else { 0 };
+        let index = match way {
+            Way::Dispatches(plans) => plans.submit(machine, position, n_tokens, first, &staging),
+            Way::Persistent(kernel) => kernel.submit(machine, position, n_tokens, &staging),
+        };
         let mapped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&mapped);
-        staging.slice(..4 * n_tokens as u64).map_async(wgpu::MapMode::Read, move |outcome| {
+        staging.slice(..4 * n_words as u64).map_async(wgpu::MapMode::Read, move |outcome| {
             flag.store(outcome.is_ok(), Ordering::Release);
         });
-        self.ahead.push_back(Submitted { staging, position, n_tokens, index, mapped });
+        self.ahead.push_back(Submitted { staging, position, n_tokens, persistent, index, mapped });
     }
 
     /// Waits for the oldest submit; `None` if there is none.
@@ -127,14 +132,20 @@ impl Flight {
         if !oldest.mapped.load(Ordering::Acquire) {
             return Err(GpuError::Lost { reason: "the ids of a decode could not be read back".to_owned() });
         }
-        let slice = oldest.staging.slice(..4 * oldest.n_tokens as u64);
+        let n_words = oldest.n_tokens + if oldest.persistent { STATUS_WORDS } else { 0 };
+        let slice = oldest.staging.slice(..4 * n_words as u64);
         let view = slice.get_mapped_range().map_err(|error| GpuError::Lost { reason: error.to_string() })?;
-        let ids = bytemuck::pod_collect_to_vec(&view);
+        let mut ids: Vec<u32> = bytemuck::pod_collect_to_vec(&view);
         drop(view);
         oldest.staging.unmap();
         self.staging.push(oldest.staging);
+        let (done, stopped) = match oldest.persistent {
+            true => outcome(&ids, oldest.n_tokens),
+            false => (oldest.n_tokens, false),
+        };
+        ids.truncate(done);
         self.pace(oldest.n_tokens);
-        Ok(Some(Landed { position: oldest.position, ids }))
+        Ok(Some(Landed { position: oldest.position, ids, stopped }))
     }
 
     /// Waits for everything that is on its way, and drops it.
@@ -151,5 +162,32 @@ impl Flight {
             let wanted = (SUBMIT_TIME.as_secs_f64() / token.max(1e-6)) as usize;
             self.tokens = wanted.clamp(1, (2 * self.tokens).min(self.most_tokens));
         }
+    }
+}
+
+impl Dispatches<'_> {
+    /// Submits `n_tokens` tokens from the row at `position` on, whose ids come to `ids`.
+    fn submit(
+        &self,
+        machine: &Machine,
+        position: usize,
+        n_tokens: usize,
+        first: bool,
+        ids: &Buffer,
+    ) -> SubmissionIndex {
+        machine.submit(
+            |pass| {
+                for at in position..position + n_tokens {
+                    let embedding = (first && at == position).then_some(&self.plans.embedding);
+                    for plan in embedding.into_iter().chain([self.plans.at(at), self.choose]) {
+                        machine.record(pass, self.scratch, &plan.steps, at as u32);
+                    }
+                }
+            },
+            |encoder| {
+                let (from, len) = (4 * (position + 1) as u64, 4 * n_tokens as u64);
+                encoder.copy_buffer_to_buffer(&machine.tokens, from, ids, 0, len);
+            },
+        )
     }
 }

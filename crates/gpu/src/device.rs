@@ -1,5 +1,6 @@
 //! Which adapter runs a model, and what it can do.
 
+use crate::device_memory;
 use crate::error::GpuError;
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
@@ -63,6 +64,8 @@ pub struct AdapterReport {
     pub kind: &'static str,
     /// Driver and its version.
     pub driver: String,
+    /// Memory that the driver has for this process, if it says so; the system's where the adapter has none of its own.
+    pub memory_bytes: Option<u64>,
     /// The largest buffer.
     pub max_buffer_bytes: u64,
     /// The largest part of a buffer that a kernel sees.
@@ -90,6 +93,8 @@ pub(crate) struct Gpu {
     pub(crate) name: String,
     pub(crate) info: AdapterInfo,
     pub(crate) caps: Caps,
+    /// Bytes that the driver has for this process, if it says so.
+    pub(crate) memory_bytes: Option<u64>,
     /// Why the device was lost, once it is.
     pub(crate) lost: Arc<Mutex<Option<String>>>,
 }
@@ -102,6 +107,18 @@ pub(crate) struct Caps {
     pub(crate) workgroup_memory: u32,
     /// Bytes of a binding, a multiple of 256.
     pub(crate) max_binding: u64,
+    /// Matrix units that multiply f16 and add in f32, for subgroups of 32 throughout.
+    pub(crate) matrices: Option<MatrixSize>,
+}
+
+/// Rows, columns and depth of the matrices that a subgroup multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum MatrixSize {
+    Eight,
+    Sixteen,
+    /// In place of matrix units, for tests of everything else where there are none.
+    #[cfg(test)]
+    Emulated,
 }
 
 /// Every adapter of an interface that the kernels know, the numbers as `--device BACKEND:N` counts them.
@@ -132,13 +149,22 @@ impl Gpu {
         if !missing.is_empty() {
             return Err(GpuError::Features { adapter: info.name, missing: missing.join(", ") });
         }
-        let wanted = Features::SUBGROUP | Features::PIPELINE_CACHE | Features::TIMESTAMP_QUERY;
+        let wanted = Features::MEMORY_DECORATION_COHERENT
+            | Features::SUBGROUP
+            | Features::PIPELINE_CACHE
+            | Features::TIMESTAMP_QUERY
+            | Features::SHADER_F16;
+        let matrices = matrices(&adapter, &info);
+        let (more, experimental) = match matrices {
+            Some(_) => (Features::EXPERIMENTAL_COOPERATIVE_MATRIX, experimental()),
+            None => (Features::empty(), wgpu::ExperimentalFeatures::disabled()),
+        };
         let limits = adapter.limits();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("metal-attention"),
-            required_features: Features::IMMEDIATES | (adapter.features() & wanted),
+            required_features: Features::IMMEDIATES | more | (adapter.features() & wanted),
             required_limits: Limits { max_immediate_size: IMMEDIATE_BYTES, ..limits.clone() },
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features: experimental,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
         }))
@@ -165,8 +191,10 @@ impl Gpu {
                 .min(limits.max_compute_workgroup_size_x),
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_binding: binding_limit.map_or(max_binding, |limit| limit.min(max_binding)) / 256 * 256,
+            matrices,
         };
-        Ok(Self { device, queue, backend, name: info.name.clone(), info, caps, lost })
+        let memory_bytes = device_memory::available(&adapter);
+        Ok(Self { device, queue, backend, name: info.name.clone(), info, caps, memory_bytes, lost })
     }
 
     /// Multiplications of a submit, so that it takes a slow device of this kind less than 100 ms: longer ones make a desktop
@@ -195,6 +223,35 @@ impl Gpu {
             return Err(GpuError::Lost { reason });
         }
         polled.map(|_| ()).map_err(|error| GpuError::Lost { reason: error.to_string() })
+    }
+}
+
+#[allow(unsafe_code, reason = "matrix units count as experimental")]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the experimental feature that is asked for is cooperative matrices. What may go wrong with them is operations in
+    // flow that is not uniform, and places outside of arrays: the kernels have them in uniform flow only, at places that their
+    // tiles bound, and the tests run them.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
+/// The matrices that the kernels can use: f16 factors and f32 sums, of the larger size where there are two.
+fn matrices(adapter: &Adapter, info: &AdapterInfo) -> Option<MatrixSize> {
+    let needed = Features::EXPERIMENTAL_COOPERATIVE_MATRIX | Features::SHADER_F16 | Features::SUBGROUP;
+    if !adapter.features().contains(needed) || (info.subgroup_min_size, info.subgroup_max_size) != (32, 32) {
+        return None;
+    }
+    let offered = adapter.cooperative_matrix_properties();
+    let has = |edge| {
+        offered.iter().any(|m| {
+            [m.m_size, m.n_size, m.k_size] == [edge; 3]
+                && m.ab_type == wgpu::CooperativeScalarType::F16
+                && m.cr_type == wgpu::CooperativeScalarType::F32
+        })
+    };
+    match (has(16), has(8)) {
+        (true, _) => Some(MatrixSize::Sixteen),
+        (false, true) => Some(MatrixSize::Eight),
+        (false, false) => None,
     }
 }
 
@@ -268,6 +325,8 @@ fn missing(adapter: &Adapter) -> Vec<String> {
     if limits.max_compute_workgroup_storage_size < 16 << 10 {
         missing.push("16 KiB of workgroup memory".to_owned());
     }
+    #[cfg(target_os = "macos")]
+    missing.extend(crate::metal_family::missing(adapter));
     missing
 }
 
@@ -280,6 +339,7 @@ fn report(adapter: &Adapter, info: &AdapterInfo, backend: GpuBackend, index: usi
         backend,
         kind: kind(info.device_type),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        memory_bytes: device_memory::available(adapter),
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         workgroup_memory_bytes: limits.max_compute_workgroup_storage_size,

@@ -47,6 +47,14 @@ pub enum GpuError {
         /// Bytes free.
         have: u64,
     },
+    /// The keys and values of a layer are larger than a binding may be.
+    #[error("a layer's keys and values take {need} bytes, and this GPU shows a kernel {have} at most")]
+    KvBinding {
+        /// Bytes of a layer.
+        need: u64,
+        /// The adapter's limit.
+        have: u64,
+    },
     /// A size that the kernels do not know.
     #[error("the GPU kernels cannot run this model: {what}")]
     Unsupported {

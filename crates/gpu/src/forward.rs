@@ -1,9 +1,10 @@
 //! The backend: a model on the GPU.
 
-use crate::decode::{Flight, Ways};
+use crate::decode::{Dispatches, Flight, Landed, Way};
 use crate::error::GpuError;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
+use crate::persistent::Persistent;
 use crate::plan::Plan;
 use crate::planner::{Planner, can_choose};
 use crate::regions::Regions;
@@ -18,6 +19,9 @@ use std::ops::ControlFlow;
 
 /// The sequence that decodes by itself.
 const OWN: SequenceId = SequenceId(0);
+
+/// What the user is told when the persistent kernel has stopped.
+const STOPPED: &str = "decoding in one dispatch stopped, since the GPU did not run all workgroups; a dispatch for each step goes on";
 
 /// A loaded model.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct GpuForwardPass {
     /// The last choice, and its plan.
     pub(crate) choose: Option<(Choice, Plan)>,
     pub(crate) flight: Flight,
+    /// The kernel that decodes several tokens in one dispatch, where it is possible and has not failed.
+    pub(crate) persistent: Option<Persistent>,
     pub(crate) logits: Vec<f32>,
     pub(crate) device: DeviceInfo,
     pub(crate) notes: Vec<String>,
@@ -132,11 +138,23 @@ impl GpuForwardPass {
         if first {
             self.machine.write_tokens(position, &[token]);
         }
-        let Self { machine, plans, token: scratch, choose: Some((_, choose)), flight, .. } = self else {
+        let Self { machine, plans, token: scratch, choose: Some((choice, choose)), flight, .. } = self else {
             return Err(ForwardError::Choice);
         };
-        let ways = Ways { plans, choose, scratch: &scratch.group };
-        flight.submit(machine, &ways, position, n_tokens, first);
+        let way = match &mut self.persistent {
+            Some(kernel) if choice.temperature <= 0.0 && !choice.has_penalties() => Way::Persistent(kernel),
+            _ => Way::Dispatches(Dispatches { plans, choose, scratch: &scratch.group }),
+        };
+        flight.submit(machine, way, position, n_tokens, first);
+        Ok(())
+    }
+
+    /// The persistent kernel has stopped and is done with for good: what it did not get to is taken out of the sequence.
+    fn leave_persistent(&mut self, landed: &Landed) -> Result<(), ForwardError> {
+        self.persistent = None;
+        self.notes.push(STOPPED.to_owned());
+        self.flight.drain(&self.machine).map_err(lost)?;
+        self.blocks.truncate(OWN, landed.position + landed.ids.len());
         Ok(())
     }
 
@@ -146,7 +164,7 @@ impl GpuForwardPass {
         token: u32,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<(), ForwardError> {
-        let mut first = true;
+        let (mut token, mut first) = (token, true);
         loop {
             while self.flight.has_room() && self.blocks.len(OWN) < self.blocks.context_len() {
                 match self.submit_ahead(token, first) {
@@ -157,6 +175,11 @@ impl GpuForwardPass {
                 first = false;
             }
             let Some(landed) = self.flight.land(&self.machine).map_err(lost)? else { return Ok(()) };
+            if landed.stopped {
+                self.leave_persistent(&landed)?;
+                first = true;
+            }
+            token = landed.ids.last().copied().unwrap_or(token);
             for (i, &id) in landed.ids.iter().enumerate() {
                 if on_token(id).is_break() {
                     self.flight.drain(&self.machine).map_err(lost)?;

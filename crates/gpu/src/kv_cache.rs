@@ -28,13 +28,7 @@ impl KvLayout {
         let block_bytes = (spec.n_kv_heads * 2 * BLOCK_LEN * heads(spec).lanes() * 16) as u64;
         let layer_bytes = n_blocks as u64 * block_bytes;
         if layer_bytes > max_binding {
-            let most = max_binding / block_bytes * BLOCK_LEN as u64;
-            return Err(GpuError::Unsupported {
-                what: format!(
-                    "a layer's keys and values take {layer_bytes} bytes and this adapter binds {max_binding} at most; \
-                     a context of {most} tokens is possible"
-                ),
-            });
+            return Err(GpuError::KvBinding { need: layer_bytes, have: max_binding });
         }
         let per_buffer = ((max_binding / layer_bytes.max(1)) as usize).clamp(1, spec.n_layers);
         Ok(Self { n_layers: spec.n_layers, per_buffer, layer_bytes })

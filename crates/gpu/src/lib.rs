@@ -17,6 +17,7 @@ mod batch;
 mod buffer;
 mod decode;
 mod device;
+mod device_memory;
 mod doctor;
 mod error;
 mod forward;
@@ -28,7 +29,12 @@ mod load;
 mod machine;
 mod measure;
 mod memory_plan;
+#[cfg(target_os = "macos")]
+mod metal_family;
+#[cfg(target_os = "macos")]
+mod metal_import;
 mod options;
+mod persistent;
 mod pipeline;
 mod pipeline_cache;
 mod plan;
@@ -40,6 +46,7 @@ mod tables;
 mod tensors;
 mod token_plans;
 mod trace;
+mod upload;
 mod weights;
 
 #[cfg(test)]
@@ -51,4 +58,4 @@ pub use error::GpuError;
 pub use forward::GpuForwardPass;
 pub use measure::{Measurement, measure};
 pub use memory_plan::MemoryPlan;
-pub use options::GpuOptions;
+pub use options::{DecodeMode, GpuOptions};

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
 use crate::options::GpuOptions;
+use crate::persistent;
 use crate::pipeline::{Checks, Pipelines};
 use crate::planner::{Batch, Planner, Run};
 use crate::regions::Regions;
@@ -16,6 +17,7 @@ use crate::scratch::Scratch;
 use crate::tables::{Tables, angles};
 use crate::tensors::Tensors;
 use crate::token_plans::TokenPlans;
+use crate::upload::Upload;
 use model::{Choice, DeviceInfo, DeviceKind, KvBlocks, ModelSpec, Weights};
 
 /// Rows that are computed at once, at most.
@@ -52,9 +54,9 @@ impl GpuForwardPass {
             readback_bytes: 0,
             batch_bytes: 4 * batch_regions.len as u64,
         };
-        memory.check(options.memory_limit)?;
+        memory.check(options.memory_limit.or(gpu.memory_bytes))?;
 
-        let buffers = layout.upload(&gpu, progress)?;
+        let Upload { buffers, note } = layout.upload(&gpu, progress)?;
         let pipelines = Pipelines::new(&gpu, Checks::Off);
         let pipelines = match &options.pipeline_cache {
             Some(folder) => pipelines.cached(&gpu, folder),
@@ -91,7 +93,7 @@ impl GpuForwardPass {
             .prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
         let flight = Flight::new(&machine, options.synced);
         memory.readback_bytes = flight.len_bytes();
-        Ok(Self {
+        let mut pass = Self {
             spec: spec.clone(),
             tensors,
             kv_places,
@@ -105,10 +107,14 @@ impl GpuForwardPass {
             batch: None,
             choose: None,
             flight,
+            persistent: None,
             logits: Vec::new(),
             device,
-            notes: Vec::new(),
-        })
+            notes: note.into_iter().collect(),
+        };
+        pass.persistent = persistent::for_mode(&mut pass, options.decode)?;
+        pass.memory.token_bytes += pass.persistent.as_ref().map_or(0, |kernel| kernel.len_bytes());
+        Ok(pass)
     }
 }
 

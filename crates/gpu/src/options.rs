@@ -3,6 +3,18 @@
 use crate::device::AdapterChoice;
 use std::path::PathBuf;
 
+/// How tokens are decoded one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DecodeMode {
+    /// In one dispatch where the device has shown at load that it can, else by a dispatch for each step.
+    #[default]
+    Auto,
+    /// By a dispatch for each step.
+    Dispatch,
+    /// In one dispatch for several greedy tokens, or not at all: an error says why it is not possible.
+    Persistent,
+}
+
 /// How a model is to be run.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
@@ -16,6 +28,8 @@ pub struct GpuOptions {
     pub memory_limit: Option<u64>,
     /// Bytes that a kernel may see of a buffer, where that is to be less than what the adapter has: for tests.
     pub binding_limit: Option<u64>,
+    /// How tokens are decoded.
+    pub decode: DecodeMode,
     /// A wait after every token of a decode instead of several tokens in flight: for tests.
     pub synced: bool,
     /// Folder where compiled pipelines are kept from run to run, on interfaces that allow it; `None`: nowhere.

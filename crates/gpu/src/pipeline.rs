@@ -36,8 +36,11 @@ impl Pipelines {
                 entries: &entries,
             })
         };
-        let groups =
-            [group("weights", &[true, true]), group("kv", &[false]), group("scratch", &[false, true, false])];
+        let groups = [
+            group("weights", &[true, true]),
+            group("kv", &[false]),
+            group("scratch", &[false, true, false, false]),
+        ];
         let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some("all kernels"),
             bind_group_layouts: &groups.each_ref().map(Some),
@@ -60,7 +63,8 @@ impl Pipelines {
     }
 
     pub(crate) fn scratch(&self, gpu: &Gpu, scratch: &Buffer, tables: &Buffer, tokens: &Buffer) -> BindGroup {
-        self.bind(gpu, 2, &[scratch, tables, tokens])
+        // Scratch again at the end: as f16, for kernels that have such.
+        self.bind(gpu, 2, &[scratch, tables, tokens, scratch])
     }
 
     fn bind(&self, gpu: &Gpu, group: usize, buffers: &[&Buffer]) -> BindGroup {
@@ -104,12 +108,17 @@ impl Pipelines {
             let compiled = worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             self.compiled.extend(compiled);
         }
-        if let Some(disk) = &mut self.disk
-            && !missing.is_empty()
-        {
-            disk.save();
+        if !missing.is_empty() {
+            self.save();
         }
         Ok(())
+    }
+
+    /// Keeps on disk what was compiled since.
+    pub(crate) fn save(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.save();
+        }
     }
 
     /// A kernel that was prepared.
@@ -117,14 +126,21 @@ impl Pipelines {
         &self.compiled[kernel]
     }
 
+    fn compile(&self, gpu: &Gpu, kernel: Kernel) -> Result<ComputePipeline, GpuError> {
+        self.compile_text(gpu, &kernel.name(), kernel.source(gpu.caps))
+    }
+
+    /// A pipeline from a shader that is not one of the kernels, but sees the same buffers.
     #[allow(unsafe_code, reason = "shaders without the checks that wgpu adds")]
     #[expect(clippy::disallowed_methods, reason = "the one place where pipelines are made")]
-    fn compile(&self, gpu: &Gpu, kernel: Kernel) -> Result<ComputePipeline, GpuError> {
-        let name = kernel.name();
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(&name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(gpu.caps).into()),
-        };
+    pub(crate) fn compile_text(
+        &self,
+        gpu: &Gpu,
+        name: &str,
+        text: String,
+    ) -> Result<ComputePipeline, GpuError> {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(text.into()) };
         let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = match self.checks {
             Checks::On => gpu.device.create_shader_module(descriptor),
@@ -135,7 +151,7 @@ impl Pipelines {
             },
         };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&name),
+            label: Some(name),
             layout: Some(&self.layout),
             module: &module,
             entry_point: Some("main"),

@@ -48,7 +48,7 @@ impl Shader {
     /// `Raw`, `load_unit`, `unit_weights` and `dot_unit` for weights of `ty`, whose areas the immediates `p` give. `dot_unit`
     /// takes x with the halves of each unit divided by `X_LOW` and `X_HIGH`, powers of two.
     pub(crate) fn decoder(self, ty: TensorType) -> Self {
-        let this = self.text(&load_unit(ty)).float("OFFSET", f32::from(quant_offset(ty)));
+        let this = self.text(&load_unit(ty)).float("OFFSET", f32::from(quant_offset(ty))).text(TWO_23);
         let quants = match (ty, bits(ty)) {
             (TensorType::F32, _) => include_str!("shared/quants_f32.wgsl"),
             (TensorType::BF16, _) => include_str!("shared/quants_bf16.wgsl"),
@@ -139,6 +139,11 @@ impl Shader {
         self.0
     }
 }
+
+// There are never so many units. NVIDIA's compiler makes one instruction of a mask and this, but two of a mask and a constant.
+const TWO_23: &str = "
+// The bits of 2^23.
+fn two_23() -> u32 { return 0x4b000000u | (p.n_units >> 30u); }";
 
 /// The words of a unit, and how they are loaded.
 fn load_unit(ty: TensorType) -> String {

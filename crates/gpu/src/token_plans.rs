@@ -1,16 +1,10 @@
 //! The plans of a token, by how many parts its keys are split into.
 
-use crate::kernels::heads::Heads;
+use crate::kernels::attend::splits;
 use crate::plan::{Plan, Step};
 use crate::planner::Planner;
 use crate::regions::{Regions, heads};
 use model::BLOCK_LEN;
-
-/// Parts of `keys` keys that keep a large GPU busy, and are worth their merging.
-fn splits(heads: Heads, keys: usize) -> usize {
-    let wanted = (keys / 128).min(128 / heads.n_heads).max(1);
-    1 << wanted.ilog2()
-}
 
 /// The plans for every position of a context.
 #[derive(Debug)]

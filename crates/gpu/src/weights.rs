@@ -1,14 +1,10 @@
 //! Weights on the device: tensors repacked, fused where they are read together, split where a binding ends.
 
-use crate::device::Gpu;
 use crate::error::GpuError;
 use crate::layout::{Areas, GROUP, UNIT, pack};
 use gguf::TensorType;
 use model::Weight;
 use std::ops::Range;
-use std::sync::{Mutex, mpsc};
-use std::thread;
-use wgpu::Buffer;
 
 /// A tensor, or the part of one that lies in one buffer: what a kernel's immediates say of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +45,7 @@ pub(crate) struct Layout<'a> {
 }
 
 /// A part to be packed.
-struct Job<'a> {
+pub(crate) struct Job<'a> {
     buffer: usize,
     start: usize,
     areas: Areas,
@@ -154,48 +150,38 @@ impl<'a> Layout<'a> {
         self.lens.iter().map(|&words| 4 * words as u64).sum()
     }
 
-    /// Makes the buffers and fills them: packing on all threads, uploading from this one; `progress` hears the share done.
-    pub(crate) fn upload(self, gpu: &Gpu, progress: &mut dyn FnMut(f32)) -> Result<Vec<Buffer>, GpuError> {
-        let total = self.len_bytes().max(1) as f32;
-        let buffers: Vec<Buffer> =
-            self.lens.iter().map(|&words| gpu.private("weights", 4 * words as u64)).collect();
-        for (buffer, at, values) in &self.vectors {
-            gpu.queue.write_buffer(&buffers[*buffer], 4 * *at as u64, bytemuck::cast_slice(values));
-        }
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let queue = Mutex::new(self.tensors.iter());
-        // A packed tensor for each thread waits to be uploaded: no more is in memory beside the buffers.
-        let (sender, packed) = mpsc::sync_channel(threads);
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                let (queue, sender) = (&queue, sender.clone());
-                scope.spawn(move || {
-                    while let Some(job) = queue.lock().ok().and_then(|mut jobs| jobs.next()) {
-                        if sender.send((job, job.pack())).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            let mut done = 0;
-            for (job, words) in packed {
-                let bytes: &[u8] = bytemuck::cast_slice(&words);
-                gpu.queue.write_buffer(&buffers[job.buffer], 4 * job.start as u64, bytes);
-                // Staging memory is given back only by a submit that has finished.
-                gpu.queue.submit([]);
-                done += bytes.len();
-                progress(done as f32 / total);
-            }
-        });
-        gpu.wait()?;
-        Ok(buffers)
+    /// Words of each buffer.
+    pub(crate) fn lens(&self) -> &[usize] {
+        &self.lens
+    }
+
+    /// What is to be packed: in each buffer, in the order of its places.
+    pub(crate) fn jobs(&self) -> &[Job<'a>] {
+        &self.tensors
+    }
+
+    /// Vectors, each with its buffer and the word where it begins.
+    pub(crate) fn vectors(&self) -> &[(usize, usize, Vec<f32>)] {
+        &self.vectors
     }
 }
 
 impl Job<'_> {
-    fn pack(&self) -> Vec<u32> {
-        let mut words = vec![0; self.areas.len_words()];
+    pub(crate) fn buffer(&self) -> usize {
+        self.buffer
+    }
+
+    /// The word of the buffer where it begins.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    pub(crate) fn len_words(&self) -> usize {
+        self.areas.len_words()
+    }
+
+    /// Packs it into `len_words` zeroed words.
+    pub(crate) fn pack(&self, words: &mut [u32]) {
         let mut first = 0;
         for (i, source) in self.sources.iter().enumerate() {
             let n_groups = source.rows.div_ceil(GROUP);
@@ -213,8 +199,7 @@ impl Job<'_> {
             let rows = from * GROUP..(to * GROUP).min(source.rows);
             let at = (offset + from * stride - self.groups.start, stride);
             let rows = &bytes[rows.start * row_bytes..rows.end * row_bytes];
-            pack(source.ty, source.cols, rows, &self.areas, at, &mut words);
+            pack(source.ty, source.cols, rows, &self.areas, at, words);
         }
-        words
     }
 }

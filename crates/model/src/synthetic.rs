@@ -233,7 +233,8 @@ fn q8_0(rng: &mut SplitMix64, n: usize, scale: f32) -> Vec<u8> {
 /// There is no such type to decode.
 #[must_use]
 pub fn random_blocks(ty: TensorType, n: usize, scale: f32, bits: &mut dyn FnMut() -> u64) -> Vec<u8> {
-    let values: Vec<f32> = (0..n).map(|_| ((bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * scale).collect();
+    let values: Vec<f32> =
+        (0..n).map(|_| ((bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * scale).collect();
     if let Ok(bytes) = ty.encode(&values) {
         return bytes;
     }

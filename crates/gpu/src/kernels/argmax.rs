@@ -12,7 +12,7 @@
 //! divided, so that no temperature overflows and 0 is greedy. Infinite logits are left as they are.
 
 use super::Kernel;
-use super::sampling::{CHUNK, PAIR_FLOATS, Penalties};
+use super::sampling::{CHUNK, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
@@ -53,11 +53,6 @@ impl Argmax {
     /// Workgroups, and pairs that they leave.
     pub(crate) fn n_chunks(&self) -> usize {
         self.n_vocab.div_ceil(CHUNK)
-    }
-
-    /// Floats of `best`.
-    pub(crate) fn len_best(&self) -> usize {
-        self.n_chunks() * PAIR_FLOATS
     }
 
     pub(crate) fn grid(&self) -> [u32; 3] {

@@ -3,13 +3,14 @@
 //! Inputs: q (and, fused, k and v) f32 in `scratch`; keys and values in the cache, through block tables. Output: `[n_rows,
 //! n_heads * head_dim]` f32 with zeros behind each row up to a multiple of 32; or states `[n_rows, n_heads, splits]`, which
 //! `merge_attention` or a prologue puts together.
-//! Requires: nothing of subgroups. Launch: `grid(n_rows, splits)`: a workgroup of up to 256 threads for a head of a row and one
-//! of `splits` parts of its keys, each of whole blocks; part `i` of `n` blocks begins at block `i * n / splits`.
+//! Requires: nothing of subgroups; those of 32 and more save most barriers. Launch: `grid(n_rows, splits)`: a workgroup of 256
+//! threads for a head of a row, or for all heads that share keys, and one of `splits` parts of its keys, each of whole blocks;
+//! part `i` of `n` blocks begins at block `i * n / splits`.
 //!
-//! A team of threads has a key: each loads 16 bytes of it and of its value. Shares of scores go through workgroup memory, where
-//! a team adds them up; each team mixes its values with a softmax of its own, and the teams meet in the end. A chunk of keys
-//! (8 a team: 256 keys for heads of 64, 128 for heads of 128) takes two barriers, the end one more, a norm one before all.
-//! The next chunk is loaded as soon as this one has been used.
+//! A team of threads, a power of two, has a key: each loads 16 bytes of it and of its value. Scores are summed across the lanes
+//! of a team; each team mixes its values with a softmax of its own, and the teams meet in the end: across lanes first, then
+//! through workgroup memory, with the one barrier there is. A chunk of keys is 8 a team: 256 keys for heads of 64, 128 for heads
+//! of 128; half of that for one row in one part, which is short. The next chunk is loaded as soon as this one has been used.
 //!
 //! Fused, the row's own key and value are not read from the cache, where this dispatch puts them, but made by each workgroup
 //! that needs them: the last part of every head. The first head of each group writes them.
@@ -18,10 +19,13 @@
 
 use super::Kernel;
 use super::heads::{Heads, Rotation};
+use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 256;
+/// More heads than these keep a large GPU busy in 8 parts.
+const MANY_HEADS: usize = 16;
 
 /// Where queries come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +52,28 @@ impl Output {
     }
 }
 
+/// In how many parts one row's `keys` keys are attended to: what was fastest where it was measured, the merging counted.
+pub(crate) fn splits(heads: Heads, keys: usize) -> usize {
+    let few_heads = heads.n_heads <= MANY_HEADS;
+    // Twice the elements are twice the work.
+    match keys * heads.head_dim / 64 {
+        ..160 => 1,
+        160..640 => 2,
+        640..896 => 4,
+        896..1536 if !few_heads => 4,
+        4096.. if few_heads => 16,
+        16384.. if shares(heads, 16) => 16,
+        _ => 8,
+    }
+}
+
+/// Whether heads that share keys are better off in one workgroup, which loads those once: where there is much to load, and
+/// workgroups enough without.
+fn shares(heads: Heads, splits: usize) -> bool {
+    let group = heads.n_heads / heads.n_kv_heads;
+    (2..=4).contains(&group) && splits > 8 && heads.n_heads > MANY_HEADS
+}
+
 /// A variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Attend {
@@ -56,6 +82,10 @@ pub(crate) struct Attend {
     output: Output,
     /// Keys that a team has in hand at a time, 4 or 8.
     keys: usize,
+    /// Heads of a workgroup: one, or all that share keys.
+    shared: usize,
+    /// Parts, if that is known.
+    splits: Option<usize>,
 }
 
 #[repr(C)]
@@ -93,9 +123,16 @@ impl Attend {
             output == Output::States || heads.whole_quads(),
             "neighbouring heads would undo each other's writes"
         );
-        // Shorter heads have teams enough.
-        let keys = if heads.head_dim >= 64 { 8 } else { 4 };
-        Self { heads, queries, output, keys }
+        // Shorter heads have teams enough, and so have few keys.
+        let few = output == Output::Normalised && matches!(queries, Queries::Fused(_));
+        let keys = if heads.head_dim >= 64 && !few { 8 } else { 4 };
+        Self { heads, queries, output, keys, shared: 1, splits: None }
+    }
+
+    /// For `splits` parts and no other number: nobody divides by it then.
+    pub(crate) fn of_parts(self, splits: usize) -> Self {
+        let shared = if shares(self.heads, splits) { self.heads.n_heads / self.heads.n_kv_heads } else { 1 };
+        Self { shared, splits: Some(splits), ..self }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -104,40 +141,66 @@ impl Attend {
             Queries::Rotated => String::new(),
         };
         let output = if self.output == Output::States { "_states" } else { "" };
-        format!("attend{queries}_{}{output}", self.heads.head_dim)
+        let shared = if self.shared > 1 { "_shared" } else { "" };
+        format!("attend{queries}_{}{shared}{output}", self.heads.head_dim)
     }
 
     pub(crate) fn grid(&self, n_rows: usize, splits: usize) -> [u32; 3] {
-        [self.heads.n_heads as u32, splits as u32, n_rows as u32]
+        [(self.heads.n_heads / self.shared) as u32, splits as u32, n_rows as u32]
     }
 
     pub(crate) fn kernel(self) -> Kernel {
         Kernel::Attend(self)
     }
 
-    pub(crate) fn source(&self) -> String {
+    /// Threads of a team.
+    fn team(&self) -> usize {
+        self.heads.lanes().next_power_of_two()
+    }
+
+    pub(crate) fn source(&self, caps: Caps) -> String {
         let skeleton = include_str!("attend.wgsl")
+            .replace(
+                "// <team sum>",
+                &lines(self.distances(1, self.team()).rev(), |d| {
+                    format!("sum += exchange(t, size, sum, {d}u);")
+                }),
+            )
+            .replace(
+                "// <teams meet>",
+                &lines(self.distances(self.team(), 32), |d| format!("mix = met(t, size, mix, {d}u);")),
+            )
             .replace(
                 "// <variables>",
                 &self.each_key(|i| format!("var at{i}: u32; var k{i}: vec4<u32>; var v{i}: vec4<u32>;")),
             )
             .replace("// <load keys>", &self.load_keys())
             .replace("// <load values>", &self.load_values())
-            .replace("// <shares of scores>", &self.each_four(shares))
-            .replace("// <mix values>", &self.each_four(mix));
+            .replace("// <load queries>", &self.load_queries())
+            .replace("// <scores>", &lines(0..self.keys / 4, |four| self.scores(four)))
+            .replace("// <mix values>", &lines(0..self.keys / 4, |four| self.mix(four)))
+            .replace("// <leave>", &lines(0..self.shared, leave));
         let shader = self
             .heads
             .constants(Shader::default())
-            .constant("TEAMS", THREADS / self.heads.lanes())
+            .constant("THREADS", THREADS.max(self.team()))
+            .constant("TEAM", self.team())
+            .constant("SHARED", self.shared)
             .constant("KEYS", self.keys)
             .text(&skeleton)
+            .text(&match self.splits {
+                Some(splits) => format!("fn splits() -> u32 {{ return {splits}u; }}"),
+                None => "fn splits() -> u32 { return p.splits; }".to_owned(),
+            })
             .bindings()
+            .text(include_str!("../shared/exchange_pooled.wgsl"))
+            .text(if caps.subgroups { include_str!("../shared/exchange.wgsl") } else { EXCHANGE })
             .text(include_str!("../shared/softmax.wgsl"))
             .text(include_str!("../shared/kv_cache.wgsl"));
         let shader = self.heads.access(shader);
         let shader = match self.queries {
             Queries::Fused(rotation) => {
-                let scales = if rotation.normed() { NORM_SCALES } else { PLAIN_SCALES };
+                let scales = if rotation.normed() { NORM_SCALE } else { PLAIN_SCALE };
                 rotation
                     .text(self.heads, shader)
                     .text(scales)
@@ -146,21 +209,30 @@ impl Attend {
             Queries::Rotated => shader.text(include_str!("../shared/attend_rotated.wgsl")),
         };
         let store = if self.output == Output::States { STORE_STATE } else { STORE_NORMALISED };
-        shader.text(store).finish()
+        let (size, argument) =
+            if caps.subgroups { (", @builtin(subgroup_size) size: u32", "size") } else { ("", "1u") };
+        shader
+            .text(store)
+            .text(&format!(
+                "@compute @workgroup_size(THREADS)\n\
+                 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{size}) {{\n\
+                 \x20 run(wg, t, {argument});\n}}"
+            ))
+            .finish()
+    }
+
+    /// Powers of two from `from` up to below `to`.
+    fn distances(&self, from: usize, to: usize) -> impl DoubleEndedIterator<Item = usize> {
+        (from.ilog2()..to.max(from).ilog2()).map(|bit| 1 << bit)
     }
 
     /// A line for each key that a team has in hand.
     fn each_key(&self, line: impl Fn(usize) -> String) -> String {
-        (0..self.keys).fold(String::new(), |text, i| text + "  " + &line(i) + "\n")
-    }
-
-    fn each_four(&self, lines: impl Fn(usize) -> String) -> String {
-        (0..self.keys / 4).map(lines).collect()
+        lines(0..self.keys, line)
     }
 
     /// Keys from `first` on: every place before every key, since keys wait for their places.
     fn load_keys(&self) -> String {
-        let key = |i: usize| format!("first + {i}u * TEAMS + team");
         self.each_key(|i| {
             format!("at{i} = key_at(row.table, kv_head, min({}, row.position)) + lane;", key(i))
         }) + &self.each_key(|i| format!("if ({} < end) {{ k{i} = kv[at{i}]; }}", key(i)))
@@ -169,6 +241,40 @@ impl Attend {
     fn load_values(&self) -> String {
         self.each_key(|i| format!("if ({} < end) {{ v{i} = kv[at{i} + VALUES]; }}", key(i)))
     }
+
+    fn load_queries(&self) -> String {
+        let heads = 0..self.shared;
+        lines(heads.clone(), |h| format!("let q{h} = query(row, wg, first_head + {h}u, t, size);"))
+            + "  let own = own_of(row, wg, kv_head, t, size);\n"
+            + &lines(heads, |h| format!("var mix{h} = begun(wg, q{h}, own, t, size);"))
+    }
+
+    /// Scores of four keys, by each head, if anybody has such keys.
+    fn scores(&self, four: usize) -> String {
+        let keys = 4 * four..4 * four + 4;
+        lines(0..self.shared, |h| format!("var s{h}_{four} = vec4<f32>(LOWEST);"))
+            + &format!("  if (first + {four}u * 4u * TEAMS < end) {{\n")
+            + &lines(0..self.shared, |h| {
+                let shares: Vec<_> = keys.clone().map(|i| format!("times(q{h}, k{i}, t)")).collect();
+                format!("s{h}_{four} = team_sum(t, size, vec4<f32>({}));", shares.join(", "))
+            })
+            + "  }"
+    }
+
+    /// Four keys of the team into what it has mixed.
+    fn mix(&self, four: usize) -> String {
+        let values: Vec<_> = (4 * four..4 * four + 4).map(|i| format!("v{i}")).collect();
+        format!(
+            "if (here + {four}u * 4u * TEAMS < end) {{\n    let on = keys_of(here + {four}u * 4u * TEAMS, team) < vec4<u32>(end);\n"
+        ) + &lines(0..self.shared, |h| {
+            format!("mix{h} = mixed(mix{h}, s{h}_{four}, on, {});", values.join(", "))
+        }) + "  }"
+    }
+}
+
+/// A line of each of `items`.
+fn lines<T>(items: impl Iterator<Item = T>, line: impl Fn(T) -> String) -> String {
+    items.fold(String::new(), |text, item| text + "  " + &line(item) + "\n")
 }
 
 /// Key `i` of a team's, from `first` on.
@@ -176,62 +282,36 @@ fn key(i: usize) -> String {
     format!("first + {i}u * TEAMS + team")
 }
 
-/// Shares of the scores of four keys into the pool, but where nobody will read them.
-fn shares(four: usize) -> String {
-    let dots: Vec<_> = (4 * four..4 * four + 4).map(|i| format!("dot_query(k{i})")).collect();
-    let store = format!("pool[{four}u * THREADS + t] = vec4<f32>({});", dots.join(", "));
-    format!("  if (first + {four}u * 4u * TEAMS < end) {{ {store} }}\n")
+fn leave(h: usize) -> String {
+    let wait = if h > 0 { "workgroupBarrier();\n  " } else { "" };
+    format!("{wait}leave(wg, t, first_head + {h}u, wave_met(t, size, mix{h}));")
 }
 
-/// Four keys of the team into what it has mixed.
-fn mix(four: usize) -> String {
-    let sum = |half: &str| {
-        let terms = (4 * four..).zip(["x", "y", "z", "w"]);
-        terms.fold(String::new(), |text, (i, c)| text + &format!(" + w.{c} * {half}_half(v{i})"))
-    };
-    format!(
-        "  if (here + {four}u * 4u * TEAMS < end) {{\n\
-         \x20   let on = keys_of(here + {four}u * 4u * TEAMS, team) < vec4<u32>(end);\n\
-         \x20   let s = team_scores({four}u, team, on);\n\
-         \x20   let high = max(max(top, max(s.x, s.y)), max(s.z, s.w));\n\
-         \x20   let fade = weight(top - high);\n\
-         \x20   let w = select(vec4<f32>(0.0), weights(s - high), on);\n\
-         \x20   total = total * fade + (w.x + w.y) + (w.z + w.w);\n\
-         \x20   mixed_low = mixed_low * fade{};\n\
-         \x20   mixed_high = mixed_high * fade{};\n\
-         \x20   top = high;\n  }}\n",
-        sum("low"),
-        sum("high")
-    )
-}
+const EXCHANGE: &str =
+    "fn exchange(t: u32, size: u32, v: vec4<f32>, d: u32) -> vec4<f32> { return exchange_pooled(t, v, d); }";
 
-const PLAIN_SCALES: &str = "fn head_scales(q: u32, k: u32, t: u32) -> vec2<f32> { return vec2<f32>(1.0); }";
+const PLAIN_SCALE: &str = "fn head_scale(at: u32, t: u32, size: u32) -> f32 { return 1.0; }";
 
-const NORM_SCALES: &str = "
-var<workgroup> squares: array<vec2<f32>, LANES>;
-fn lane_squares(at: u32, lane: u32) -> f32 {
+const NORM_SCALE: &str = "
+// What RMSNorm multiplies a head by, beside its weights.
+fn head_scale(at: u32, t: u32, size: u32) -> f32 {
+  let lane = min(t % TEAM, LANES - 1u);
   let low = head_quad(at, 2u * lane);
   let high = head_quad(at, 2u * lane + 1u);
-  return dot(low, low) + dot(high, high);
-}
-// What RMSNorm multiplies the query and the key by, beside its weights.
-fn head_scales(q: u32, k: u32, t: u32) -> vec2<f32> {
-  if (t < LANES) { squares[t] = vec2<f32>(lane_squares(q, t), lane_squares(k, t)); }
-  workgroupBarrier();
-  var sum = vec2<f32>(0.0);
-  for (var i = 0u; i < LANES; i += 1u) { sum += squares[i]; }
-  return inverseSqrt(sum / f32(HEAD_DIM) + vec2<f32>(EPS));
+  let squares = select(0.0, dot(low, low) + dot(high, high), in_head(t));
+  let sum = team_sum(t, size, vec4<f32>(squares, 0.0, 0.0, 0.0)).x;
+  return inverseSqrt(sum / f32(HEAD_DIM) + EPS);
 }";
 
 const STORE_NORMALISED: &str = "
-fn store_mixed(wg: vec3<u32>, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
-  store_head_quad(p.out + wg.z * p.out_stride + wg.x * HEAD_DIM, i, mixed / sum);
+fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
+  store_head_quad(p.out + wg.z * p.out_stride + head * HEAD_DIM, i, mixed / sum);
 }
 fn store_rest(wg: vec3<u32>, t: u32) { zero_tail(p.out + wg.z * p.out_stride, t, THREADS); }";
 
 const STORE_STATE: &str = "
-fn store_mixed(wg: vec3<u32>, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
-  let state = p.out / 4u + ((wg.z * N_HEADS + wg.x) * p.splits + wg.y) * STATE;
+fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
+  let state = p.out / 4u + ((wg.z * N_HEADS + head) * splits() + wg.y) * STATE;
   if (i < STATE - 1u) { scratch[state + i] = mixed; }
   if (i == 0u) { scratch[state + STATE - 1u] = vec4<f32>(high, sum, 0.0, 0.0); }
 }

@@ -1,83 +1,116 @@
-// Attention of one head of one row over a part of its keys. Composed in attend.rs, which writes out the marked lines.
+// Attention of heads of one row over a part of its keys. Composed in attend.rs, which writes out the marked lines.
 struct Params {
   q: u32, k: u32, v: u32, stride: u32, out: u32, out_stride: u32,
   kv: u32, rope: u32, q_norm: u32, k_norm: u32,
   rows: u32, position: u32, table: u32, splits: u32,
 }
 var<immediate> p: Params;
-const THREADS: u32 = TEAMS * LANES;
+const TEAMS: u32 = THREADS / TEAM;
 // Keys that the workgroup has in hand at a time.
 const CHUNK: u32 = KEYS * TEAMS;
-// Each thread's share of the scores of its team's keys; in the end what the teams have mixed, [TEAMS, LANES, 2].
-var<workgroup> pool: array<vec4<f32>, 2u * THREADS>;
-var<workgroup> team_top: array<f32, TEAMS>;
-var<workgroup> team_total: array<f32, TEAMS>;
-// The lane's 8 elements of the query, scaled.
-var<private> q_low: vec4<f32>;
-var<private> q_high: vec4<f32>;
-// What the team has mixed of values, the sum of its weights, and the top score, to which they are relative.
-var<private> mixed_low = vec4<f32>(0.0);
-var<private> mixed_high = vec4<f32>(0.0);
-var<private> total = 0.0;
-var<private> top = LOWEST;
+// Threads whose teams meet without workgroup memory, and how many such there are.
+const WAVE: u32 = max(TEAM, 32u);
+const WAVES: u32 = THREADS / WAVE;
+// What teams leave: [WAVES, TEAM, 2] quads of mixed values, and [WAVES] of top scores and sums of weights.
+var<workgroup> mixes: array<vec4<f32>, WAVES * TEAM * 2u>;
+var<workgroup> ends: array<vec2<f32>, WAVES>;
+var<workgroup> pool: array<vec4<f32>, THREADS>;
 
-fn dot_query(k: vec4<u32>) -> f32 { return dot(low_half(k), q_low) + dot(high_half(k), q_high); }
-// Scores of four of the team's keys, once their shares are in the pool; those past the end do not count.
-fn team_scores(four: u32, team: u32, on: vec4<bool>) -> vec4<f32> {
-  var sum = vec4<f32>(0.0);
-  for (var i = 0u; i < LANES; i += 1u) { sum += pool[four * THREADS + team * LANES + i]; }
-  return select(vec4<f32>(LOWEST), sum, on);
+// What one head of a thread's has come to: 8 elements of mixed values, the sum of its team's weights, and the top score, to
+// which they are relative.
+struct Mix { low: vec4<f32>, high: vec4<f32>, total: f32, top: f32 }
+// 8 elements of a vector.
+struct Eight { low: vec4<f32>, high: vec4<f32> }
+
+// Whether a thread has elements: teams are powers of two.
+fn in_head(t: u32) -> bool { return TEAM == LANES || t % TEAM < LANES; }
+fn times(a: Eight, k: vec4<u32>, t: u32) -> f32 {
+  return select(0.0, dot(low_half(k), a.low) + dot(high_half(k), a.high), in_head(t));
+}
+// The sum over the threads of a team.
+fn team_sum(t: u32, size: u32, v: vec4<f32>) -> vec4<f32> {
+  var sum = v;
+  // <team sum>
+  return sum;
+}
+fn met(t: u32, size: u32, a: Mix, d: u32) -> Mix {
+  let low = exchange(t, size, a.low, d);
+  let high = exchange(t, size, a.high, d);
+  let end = exchange(t, size, vec4<f32>(a.total, a.top, 0.0, 0.0), d);
+  let top = max(a.top, end.y);
+  let own = weight(a.top - top);
+  let other = weight(end.y - top);
+  return Mix(own * a.low + other * low, own * a.high + other * high, own * a.total + other * end.x, top);
+}
+// Teams of a wave meet.
+fn wave_met(t: u32, size: u32, a: Mix) -> Mix {
+  var mix = a;
+  // <teams meet>
+  return mix;
+}
+// Waves meet, and what they have goes out.
+fn leave(wg: vec3<u32>, t: u32, head: u32, mix: Mix) {
+  if (t % WAVE < LANES) {
+    let at = (t / WAVE * TEAM + t % TEAM) * 2u;
+    mixes[at] = mix.low;
+    mixes[at + 1u] = mix.high;
+    if (t % WAVE == 0u) { ends[t / WAVE] = vec2<f32>(mix.top, mix.total); }
+  }
+  workgroupBarrier();
+  for (var i = t; i < 2u * LANES; i += THREADS) {
+    var high = ends[0].x;
+    for (var j = 1u; j < WAVES; j += 1u) { high = max(high, ends[j].x); }
+    var sum = 0.0;
+    var mixed = vec4<f32>(0.0);
+    for (var j = 0u; j < WAVES; j += 1u) {
+      let w = weight(ends[j].x - high);
+      sum += w * ends[j].y;
+      mixed += w * mixes[j * 2u * TEAM + i];
+    }
+    store_mixed(wg, head, i, mixed, high, sum);
+  }
 }
 // Four of the team's keys from `first` on.
 fn keys_of(first: u32, team: u32) -> vec4<u32> { return vec4<u32>(first + team) + vec4<u32>(0u, 1u, 2u, 3u) * TEAMS; }
+// Four keys with their scores into what the team has mixed.
+fn mixed(a: Mix, scores: vec4<f32>, on: vec4<bool>, v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>) -> Mix {
+  let s = select(vec4<f32>(LOWEST), scores, on);
+  let top = max(max(a.top, max(s.x, s.y)), max(s.z, s.w));
+  let fade = weight(a.top - top);
+  let w = select(vec4<f32>(0.0), weights(s - top), on);
+  return Mix(
+    a.low * fade + w.x * low_half(v0) + w.y * low_half(v1) + w.z * low_half(v2) + w.w * low_half(v3),
+    a.high * fade + w.x * high_half(v0) + w.y * high_half(v1) + w.z * high_half(v2) + w.w * high_half(v3),
+    a.total * fade + (w.x + w.y) + (w.z + w.w), top);
+}
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  let head = wg.x;
-  let kv_head = head / GROUP;
-  let lane = t % LANES;
-  let team = t / LANES;
+fn run(wg: vec3<u32>, t: u32, size: u32) {
+  let first_head = wg.x * SHARED;
+  let kv_head = first_head / GROUP;
+  let lane = min(t % TEAM, LANES - 1u);
+  let team = t / TEAM;
   let row = row_of(wg.z);
   let n_blocks = row.position / 32u + 1u;
-  let start = wg.y * n_blocks / p.splits * 32u;
-  let end = min((wg.y + 1u) * n_blocks / p.splits * 32u, row.n_cached);
+  let start = wg.y * n_blocks / splits() * 32u;
+  let end = min((wg.y + 1u) * n_blocks / splits() * 32u, row.n_cached);
   var first = start;
   // <variables>
   // <load keys>
   // <load values>
-  load_query(row, wg, t);
-  // A part without keys goes through once, too: it has the row's own, or it leaves an empty state.
-  let rounds = max((max(start, end) - start + CHUNK - 1u) / CHUNK, 1u);
+  // <load queries>
+  let rounds = (max(start, end) - start + CHUNK - 1u) / CHUNK;
   for (var c = 0u; c < rounds; c += 1u) {
-    // <shares of scores>
+    // <scores>
     let here = first;
     first += CHUNK;
     if (first < end) {
       // <load keys>
     }
-    workgroupBarrier();
-    if (c == 0u) { count_own(wg, t); }
     // <mix values>
     if (first < end) {
       // <load values>
     }
-    if (lane == 0u) { team_top[team] = top; }
-    workgroupBarrier();
   }
-  // The teams meet.
-  var high = team_top[0];
-  for (var i = 1u; i < TEAMS; i += 1u) { high = max(high, team_top[i]); }
-  let fade = weight(top - high);
-  pool[2u * t] = fade * mixed_low;
-  pool[2u * t + 1u] = fade * mixed_high;
-  if (lane == 0u) { team_total[team] = fade * total; }
-  workgroupBarrier();
-  var sum = 0.0;
-  for (var i = 0u; i < TEAMS; i += 1u) { sum += team_total[i]; }
-  for (var i = t; i < 2u * LANES; i += THREADS) {
-    var mixed = pool[i];
-    for (var j = 1u; j < TEAMS; j += 1u) { mixed += pool[j * 2u * LANES + i]; }
-    store_mixed(wg, i, mixed, high, sum);
-  }
-  if (head == N_HEADS - 1u) { store_rest(wg, t); }
+  // <leave>
+  if (first_head + SHARED == N_HEADS) { store_rest(wg, t); }
 }

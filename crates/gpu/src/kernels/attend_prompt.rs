@@ -12,6 +12,7 @@
 //! Source: own; the softmax over tiles follows arXiv 2205.14135.
 
 use super::Kernel;
+use super::attend_matrix::{self, AttendMatrix};
 use super::heads::Heads;
 use crate::device::Caps;
 use crate::shader::Shader;
@@ -24,6 +25,7 @@ pub(crate) struct AttendPrompt {
     heads: Heads,
     /// Rows of a tile.
     rows: usize,
+    matrix: Option<AttendMatrix>,
 }
 
 #[repr(C)]
@@ -47,10 +49,14 @@ pub(crate) struct Params {
 }
 
 impl AttendPrompt {
-    /// The largest tile that fits the workgroup memory; none where heads are too long for any, or not of whole quads: then
-    /// `attend` has to do.
+    /// On matrix units where there are any for these heads, else the largest tile that fits the workgroup memory; none where heads
+    /// are too long for any, or not of whole quads: then `attend` has to do.
     pub(crate) fn new(heads: Heads, caps: Caps) -> Option<Self> {
-        let tiles = [32, 16, 8].map(|rows| Self { heads, rows });
+        let matrix = AttendMatrix::new(heads, caps);
+        if matrix.is_some() {
+            return Some(Self { heads, rows: attend_matrix::ROWS, matrix });
+        }
+        let tiles = [32, 16, 8].map(|rows| Self { heads, rows, matrix });
         let fits = |tile: &Self| tile.workgroup_bytes() <= caps.workgroup_memory as usize;
         tiles.into_iter().find(fits).filter(|_| heads.whole_quads())
     }
@@ -73,6 +79,9 @@ impl AttendPrompt {
     }
 
     pub(crate) fn name(&self) -> String {
+        if let Some(matrix) = self.matrix {
+            return matrix.name();
+        }
         format!("attend_prompt_{}x{}", self.rows, self.heads.head_dim)
     }
 
@@ -81,7 +90,10 @@ impl AttendPrompt {
     }
 
     pub(crate) fn kernel(self) -> Kernel {
-        Kernel::AttendPrompt(self)
+        match self.matrix {
+            Some(matrix) => matrix.kernel(),
+            None => Kernel::AttendPrompt(self),
+        }
     }
 
     pub(crate) fn source(&self) -> String {

@@ -14,6 +14,7 @@
 
 use super::Kernel;
 use super::heads::Heads;
+use super::matvec_shape::Shape;
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords};
 use crate::shader::Shader;
@@ -21,10 +22,6 @@ use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
 use std::fmt::Write;
 
-/// Threads of a workgroup.
-const MOST_THREADS: usize = 256;
-/// Quads of weights that a thread has in flight at a time.
-const MOST_QUADS: usize = 16;
 /// Workgroup memory beside x.
 const OTHER_BYTES: usize = 6 << 10;
 
@@ -52,19 +49,6 @@ pub(crate) enum Epilogue {
     SiluMul,
 }
 
-/// How the work is laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
-    /// Threads that share a row, a multiple of 4.
-    pub(crate) slices: usize,
-    /// Rows of threads, each with blocks of its own.
-    pub(crate) teams: usize,
-    /// Blocks that a thread has at a time: what it reads of x serves all of them.
-    pub(crate) blocks: usize,
-    /// How many times it does so, one after another.
-    pub(crate) sets: usize,
-}
-
 /// A variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Matvec {
@@ -90,17 +74,6 @@ pub(crate) struct Params {
     pub(crate) bias: u32,
 }
 
-impl Shape {
-    fn threads(self) -> usize {
-        BLOCK * self.slices * self.teams
-    }
-
-    /// Blocks of outputs of a workgroup.
-    fn out_blocks(self) -> usize {
-        self.teams * self.blocks * self.sets
-    }
-}
-
 impl Matvec {
     /// For a tensor of `n_groups` row groups.
     pub(crate) fn new(
@@ -111,13 +84,9 @@ impl Matvec {
         epilogue: Epilogue,
         caps: Caps,
     ) -> Self {
-        let most = (caps.max_threads as usize).min(MOST_THREADS) / BLOCK;
-        let n_units = n_cols.div_ceil(UNIT);
-        // One unit a thread while there are threads for it: a chain of small products waits for its slowest thread.
-        let rounds = n_units.div_ceil(most);
-        let slices = n_units.div_ceil(rounds).next_multiple_of(4);
-        let _ = n_groups;
-        Self::with_shape(ty, n_cols, prologue, epilogue, Shape { slices, teams: 1, blocks: 1, sets: 1 })
+        let groups = if epilogue == Epilogue::SiluMul { 2 } else { 1 };
+        let n_blocks = n_groups / groups * (GROUP / BLOCK);
+        Self::with_shape(ty, n_cols, prologue, epilogue, Shape::of(n_cols.div_ceil(UNIT), n_blocks, caps))
     }
 
     pub(crate) fn with_shape(
@@ -177,7 +146,7 @@ impl Matvec {
     fn batch(&self) -> (usize, usize) {
         let rounds = self.n_units().div_ceil(self.shape.slices);
         let quads = self.shape.blocks * self.groups() * UnitWords::of(self.ty).quads.max(1);
-        let batches = rounds.div_ceil((MOST_QUADS / quads).clamp(1, rounds));
+        let batches = rounds.div_ceil((self.shape.flight / quads).clamp(1, rounds));
         (rounds.div_ceil(batches), batches)
     }
 
@@ -231,9 +200,12 @@ impl Matvec {
              \x20 let row = wg.x * OUT_BLOCKS * 8u + 4u * t;\n  let y = (p.y + row) / 4u;",
             self.shape.blocks
         );
-        let (batch, _) = self.batch();
+        let (batch, batches) = self.batch();
         self.each(batch, |i, j, g| {
             let _ = writeln!(text, "  var raw{i}_{j}_{g} = {};", self.load(i, j, g, "first", "slice"));
+            if batches * self.shape.sets > 1 {
+                let _ = writeln!(text, "  var spare{i}_{j}_{g}: Raw;");
+            }
         });
         if self.epilogue == Epilogue::Add {
             text.push_str("  var old = vec4<f32>(0.0);\n  if (t < OUT_BLOCKS * 2u) { old = scratch[y]; }\n");
@@ -307,73 +279,98 @@ impl Matvec {
         }
     }
 
-    /// All products of a thread: batch after batch, and set after set, the loads of the next as soon as one is used.
+    /// All products of a thread: batch after batch, and set after set. Of two lots of words one is on its way while the other is
+    /// used.
     fn steps(&self, text: &mut String) {
-        let (batch, batches) = self.batch();
+        let (_, batches) = self.batch();
         let steps = batches * self.shape.sets;
-        for j in 0..self.shape.blocks {
-            (0..self.groups()).for_each(|g| {
-                let _ = writeln!(text, "  var sum{j}_{g} = 0.0;");
-            });
-        }
-        let per_batch = batch * self.shape.slices;
+        self.each(1, |_, j, g| {
+            let _ = writeln!(text, "  var sum{j}_{g} = 0.0;");
+        });
         if steps == 1 {
-            text.push_str("  let u = slice;\n  let slot = team * ");
-            let _ = writeln!(text, "{}u;", self.shape.blocks);
-        } else {
-            let _ = writeln!(
-                text,
-                "  for (var step = 0u; step < {steps}u; step += 1u) {{\n\
-                 \x20 let u = slice + step % {batches}u * {per_batch}u;\n\
-                 \x20 let slot = step / {batches}u * {set}u + team * {blocks}u;\n\
-                 \x20 let next_u = slice + (step + 1u) % {batches}u * {per_batch}u;\n\
-                 \x20 let next = first + (step + 1u) / {batches}u * {set}u;\n\
-                 \x20 let more = step + 1u < {steps}u;",
-                set = self.shape.teams * self.shape.blocks,
-                blocks = self.shape.blocks,
-            );
+            self.step(text, "raw", "0u");
+            return;
         }
+        let _ =
+            writeln!(text, "  for (var step = 0u; step < {steps}u; step += 2u) {{\n  let other = step + 1u;");
+        let guard = |step: &str, always: bool| match always {
+            true => "  {\n".to_owned(),
+            false => format!("  if ({step} < {steps}u) {{\n"),
+        };
+        text.push_str(&guard("other", steps.is_multiple_of(2)));
+        self.loads(text, "spare", "other");
+        text.push_str("  }\n");
+        self.step(text, "raw", "step");
+        text.push_str(&guard("step + 2u", false));
+        self.loads(text, "raw", "(step + 2u)");
+        text.push_str("  }\n");
+        text.push_str(&guard("other", steps.is_multiple_of(2)));
+        self.step(text, "spare", "other");
+        text.push_str("  }\n  }\n");
+    }
+
+    /// Where step `step` begins: a unit, and a set.
+    fn place(&self, step: &str) -> (String, String) {
+        let (batch, batches) = self.batch();
+        let unit = match batches {
+            1 => "slice".to_owned(),
+            _ => format!("slice + {step} % {batches}u * {}u", batch * self.shape.slices),
+        };
+        let set = match batches {
+            1 => step.to_owned(),
+            _ => format!("{step} / {batches}u"),
+        };
+        (unit, set)
+    }
+
+    /// The words of a step.
+    fn loads(&self, text: &mut String, to: &str, step: &str) {
+        let (unit, set) = self.place(step);
+        let per_set = self.shape.teams * self.shape.blocks;
+        let _ = writeln!(text, "    let at_u = {unit};\n    let at_block = first + {set} * {per_set}u;");
+        self.each(self.batch().0, |i, j, g| {
+            let _ = writeln!(text, "    {to}{i}_{j}_{g} = {};", self.load(i, j, g, "at_block", "at_u"));
+        });
+    }
+
+    /// The products of a step, and if it completes the rows of a set, what they come to.
+    fn step(&self, text: &mut String, from: &str, step: &str) {
+        let (batch, batches) = self.batch();
+        let (unit, set) = self.place(step);
+        let slices = self.shape.slices;
+        let _ = writeln!(text, "  {{\n    let u = {unit};");
         for i in 0..batch {
-            let whole = batches * per_batch == self.n_units()
-                || (i + 1 + (batches - 1) * batch) * self.shape.slices <= self.n_units();
-            let at = i * self.shape.slices;
+            let whole = ((batches - 1) * batch + i + 1) * slices <= self.n_units();
+            let at = i * slices;
             let _ = match whole {
-                true => writeln!(text, "  {{"),
-                false => writeln!(text, "  if (u + {at}u < N_UNITS) {{"),
+                true => writeln!(text, "    {{"),
+                false => writeln!(text, "    if (u + {at}u < N_UNITS) {{"),
             };
-            let _ = writeln!(text, "    let x = x_unit(u + {at}u, turn);");
-            for j in 0..self.shape.blocks {
-                for g in 0..self.groups() {
-                    let _ = writeln!(text, "    sum{j}_{g} += dot_unit(raw{i}_{j}_{g}, x);");
-                }
-            }
-            text.push_str("  }\n");
-            if steps > 1 {
-                text.push_str("  if (more) {\n");
-                for j in 0..self.shape.blocks {
-                    for g in 0..self.groups() {
-                        let _ =
-                            writeln!(text, "    raw{i}_{j}_{g} = {};", self.load(i, j, g, "next", "next_u"));
-                    }
-                }
-                text.push_str("  }\n");
-            }
+            let _ = writeln!(text, "      let x = x_unit(u + {at}u, turn);");
+            self.each(1, |_, j, g| {
+                let _ = writeln!(text, "      sum{j}_{g} += dot_unit({from}{i}_{j}_{g}, x);");
+            });
+            text.push_str("    }\n");
         }
         if batches > 1 {
-            let _ = writeln!(text, "  if ((step + 1u) % {batches}u == 0u) {{");
+            let _ = writeln!(text, "    if (({step} + 1u) % {batches}u == 0u) {{");
         }
-        for j in 0..self.shape.blocks {
-            for g in 0..self.groups() {
-                let _ = writeln!(
-                    text,
-                    "  {{\n    let sum = four_slices(t, size, sum{j}_{g});\n\
-                     \x20   if (t % 32u < 8u) {{ partials[(((slot + {j}u) * GROUPS + {g}u) * (SLICES / 4u) + slice / 4u) * 8u + r] = sum; }}\n\
-                     \x20   sum{j}_{g} = 0.0;\n  }}"
-                );
-            }
-        }
-        text.push_str(if batches > 1 { "  }\n" } else { "" });
-        text.push_str(if steps > 1 { "  }\n" } else { "" });
+        let _ = writeln!(
+            text,
+            "    let slot = {set} * {}u + team * {}u;",
+            self.shape.teams * self.shape.blocks,
+            self.shape.blocks
+        );
+        self.each(1, |_, j, g| {
+            let _ = writeln!(
+                text,
+                "    {{\n      let sum = four_slices(t, size, sum{j}_{g});\n\
+                 \x20     if (t % 32u < 8u) {{ partials[(((slot + {j}u) * GROUPS + {g}u) * (SLICES / 4u) + slice / 4u) * 8u + r] = sum; }}\n\
+                 \x20     sum{j}_{g} = 0.0;\n    }}"
+            );
+        });
+        text.push_str(if batches > 1 { "    }\n" } else { "" });
+        text.push_str("  }\n");
     }
 
     fn outputs(&self, text: &mut String) {

@@ -15,14 +15,20 @@
 
 pub(crate) mod argmax;
 pub(crate) mod attend;
+pub(crate) mod attend_matrix;
 pub(crate) mod attend_prompt;
 pub(crate) mod copy;
 pub(crate) mod draw;
 pub(crate) mod embed;
+pub(crate) mod floats;
 pub(crate) mod gemm;
+pub(crate) mod gemm_choice;
+pub(crate) mod gemm_matrix;
 pub(crate) mod heads;
+mod matrices;
 pub(crate) mod matvec;
 pub(crate) mod matvec_rows;
+pub(crate) mod matvec_shape;
 pub(crate) mod merge_attention;
 pub(crate) mod next_token;
 pub(crate) mod rms_norm;
@@ -40,6 +46,7 @@ pub(crate) enum Kernel {
     Matvec(matvec::Matvec),
     MatvecRows(matvec_rows::MatvecRows),
     Gemm(gemm::Gemm),
+    GemmMatrix(gemm_matrix::GemmMatrix),
     Embed(embed::Embed),
     RmsNorm(rms_norm::RmsNorm),
     Argmax(argmax::Argmax),
@@ -50,6 +57,7 @@ pub(crate) enum Kernel {
     RopeKv(rope_kv::RopeKv),
     Attend(attend::Attend),
     AttendPrompt(attend_prompt::AttendPrompt),
+    AttendMatrix(attend_matrix::AttendMatrix),
     MergeAttention(merge_attention::MergeAttention),
 }
 
@@ -61,6 +69,7 @@ impl Kernel {
             Self::Matvec(kernel) => kernel.name(),
             Self::MatvecRows(kernel) => kernel.name(),
             Self::Gemm(kernel) => kernel.name(),
+            Self::GemmMatrix(kernel) => kernel.name(),
             Self::Embed(kernel) => kernel.name(),
             Self::RmsNorm(kernel) => kernel.name(),
             Self::Argmax(kernel) => kernel.name(),
@@ -71,6 +80,7 @@ impl Kernel {
             Self::RopeKv(kernel) => kernel.name(),
             Self::Attend(kernel) => kernel.name(),
             Self::AttendPrompt(kernel) => kernel.name(),
+            Self::AttendMatrix(kernel) => kernel.name(),
             Self::MergeAttention(kernel) => kernel.name(),
         }
     }
@@ -81,6 +91,7 @@ impl Kernel {
             Self::Matvec(kernel) => kernel.source(caps),
             Self::MatvecRows(kernel) => kernel.source(),
             Self::Gemm(kernel) => kernel.source(),
+            Self::GemmMatrix(kernel) => kernel.source(),
             Self::Embed(kernel) => kernel.source(),
             Self::RmsNorm(kernel) => kernel.source(caps),
             Self::Argmax(kernel) => kernel.source(caps),
@@ -89,8 +100,9 @@ impl Kernel {
             Self::TopCandidates(kernel) => kernel.source(caps),
             Self::Draw(kernel) => kernel.source(caps),
             Self::RopeKv(kernel) => kernel.source(),
-            Self::Attend(kernel) => kernel.source(),
+            Self::Attend(kernel) => kernel.source(caps),
             Self::AttendPrompt(kernel) => kernel.source(),
+            Self::AttendMatrix(kernel) => kernel.source(),
             Self::MergeAttention(kernel) => kernel.source(),
         }
     }

@@ -1,12 +1,13 @@
 //! y = x / sqrt(mean(x^2) + eps) * w, row by row.
 //!
-//! Inputs: x `[n_rows, x_stride]` f32, w `[n_cols]` f32. Output: y `[n_rows, y_stride]` f32, zeros behind n_cols up to a multiple
-//! of 32; y may be x.
+//! Inputs: x `[n_rows, x_stride]` f32, w `[n_cols]` f32. Output: y `[n_rows, y_stride]` f32 or f16 in pairs, zeros behind n_cols
+//! up to a multiple of 32; y in f32 may be x.
 //! Requires: nothing of subgroups. Launch: a workgroup a row; everything is loaded before anything is done with it.
-//! Numerics: f32; relative to f64 within 1e-6 an element.
+//! Numerics: f32; relative to f64 within 1e-6 an element, before it is rounded to f16.
 //! Source: own.
 
 use super::Kernel;
+use super::floats::Floats;
 use crate::device::Caps;
 use crate::layout::UNIT;
 use crate::shader::Shader;
@@ -18,9 +19,11 @@ use std::fmt::Write;
 pub(crate) struct RmsNorm {
     pub(crate) n_cols: usize,
     pub(crate) eps_bits: u32,
+    /// Of y.
+    pub(crate) y: Floats,
 }
 
-/// Offsets and strides in floats, multiples of 4, but `norm` in quads.
+/// Offsets and strides in words, multiples of 4, but `norm` in quads.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -33,7 +36,10 @@ pub(crate) struct Params {
 
 impl RmsNorm {
     pub(crate) fn name(&self) -> String {
-        "rms_norm".to_owned()
+        match self.y {
+            Floats::F32 => "rms_norm".to_owned(),
+            Floats::F16 => "rms_norm_f16".to_owned(),
+        }
     }
 
     pub(crate) fn grid(&self, n_rows: usize) -> [u32; 3] {
@@ -46,7 +52,7 @@ impl RmsNorm {
 
     pub(crate) fn source(&self, caps: Caps) -> String {
         let n_quads = self.n_cols.div_ceil(UNIT) * UNIT / 4;
-        let threads = n_quads.next_multiple_of(32).min(256);
+        let threads = (n_quads / self.quads_each()).next_multiple_of(32).min(256);
         Shader::default()
             .constant("N_COLS", self.n_cols)
             .constant("N_QUADS", n_quads)
@@ -54,31 +60,58 @@ impl RmsNorm {
             .text(include_str!("rms_norm.wgsl"))
             .bindings()
             .reduce(caps, threads)
-            .text(&run(n_quads, threads))
+            .text(if self.y == Floats::F16 { HALVES } else { "" })
+            .text(&self.run(n_quads, threads))
             .entry(caps)
             .finish()
     }
+
+    /// Neighbouring quads of a thread: what makes a quad of the output.
+    fn quads_each(&self) -> usize {
+        match self.y {
+            Floats::F32 => 1,
+            Floats::F16 => 2,
+        }
+    }
+
+    /// The body: a thread's outputs are `threads` apart.
+    fn run(&self, n_quads: usize, threads: usize) -> String {
+        let (each, n_out) = (self.quads_each(), n_quads / self.quads_each());
+        let mut body = "fn run(wg: u32, t: u32) {\n  let x = (p.x + wg * p.x_stride) / 4u;\n".to_owned();
+        let rounds = n_out.div_ceil(threads);
+        let mut squares = Vec::new();
+        for i in 0..rounds {
+            for j in 0..each {
+                let at = format!("{each}u * (t + {}u) + {j}u", i * threads);
+                let _ = writeln!(body, "  let x{i}_{j} = input(x, {at});\n  let w{i}_{j} = weight({at});");
+                squares.push(format!("dot(x{i}_{j}, x{i}_{j})"));
+            }
+        }
+        let sum = squares.join(" + ");
+        let _ = writeln!(body, "  let scale = inverseSqrt(group_sum({sum}) / f32(N_COLS) + EPS);");
+        body.push_str("  let y = (p.y + wg * p.y_stride) / 4u;\n");
+        for i in 0..rounds {
+            let at = i * threads;
+            let value = match self.y {
+                Floats::F32 => format!("x{i}_0 * scale * w{i}_0"),
+                Floats::F16 => format!("halves(x{i}_0 * scale * w{i}_0, x{i}_1 * scale * w{i}_1)"),
+            };
+            let store = format!("scratch[y + t + {at}u] = {value};");
+            let _ = match at + threads <= n_out {
+                true => writeln!(body, "  {store}"),
+                false => writeln!(body, "  if (t + {at}u < {n_out}u) {{ {store} }}"),
+            };
+        }
+        body + "}\n"
+    }
 }
 
-/// The body: a thread's quads are `threads` apart.
-fn run(n_quads: usize, threads: usize) -> String {
-    let mut body = "fn run(wg: u32, t: u32) {\n  let x = (p.x + wg * p.x_stride) / 4u;\n".to_owned();
-    let rounds = n_quads.div_ceil(threads);
-    for i in 0..rounds {
-        let at = i * threads;
-        let _ = writeln!(body, "  let x{i} = input(x, t + {at}u);\n  let w{i} = weight(t + {at}u);");
-    }
-    let squares: Vec<String> = (0..rounds).map(|i| format!("dot(x{i}, x{i})")).collect();
-    let _ =
-        writeln!(body, "  let scale = inverseSqrt(group_sum({}) / f32(N_COLS) + EPS);", squares.join(" + "));
-    body.push_str("  let y = (p.y + wg * p.y_stride) / 4u;\n");
-    for i in 0..rounds {
-        let at = i * threads;
-        let store = format!("scratch[y + t + {at}u] = x{i} * scale * w{i};");
-        let _ = match at + threads <= n_quads {
-            true => writeln!(body, "  {store}"),
-            false => writeln!(body, "  if (t + {at}u < N_QUADS) {{ {store} }}"),
-        };
-    }
-    body + "}\n"
-}
+// What is beyond the range of f16 becomes its largest number.
+const HALVES: &str = "
+fn half_range(v: vec4<f32>) -> vec4<f32> { return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); }
+fn halves(low: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
+  let a = half_range(low);
+  let b = half_range(high);
+  let words = vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+  return bitcast<vec4<f32>>(words);
+}";

@@ -4,7 +4,9 @@ use super::{Planner, product_of};
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::attend_prompt::{self, AttendPrompt};
 use crate::kernels::embed::{self, Embed, Ids};
-use crate::kernels::gemm::{self, Gemm, Tile};
+use crate::kernels::floats::Floats;
+use crate::kernels::gemm;
+use crate::kernels::gemm_choice::{self, Product};
 use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_rows::{self, MOST_TOKENS, MatvecRows};
 use crate::kernels::merge_attention::{self, MergeAttention};
@@ -133,7 +135,8 @@ impl Planner<'_> {
         n_rows: usize,
     ) -> Step {
         let (r, spec) = (&self.regions, self.spec);
-        let kernel = RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits() };
+        let kernel =
+            RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits(), y: self.floats(n_rows) };
         let params = rms_norm::Params {
             x: x.at,
             x_stride: x.stride,
@@ -285,8 +288,16 @@ impl Planner<'_> {
 
     fn many(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
         let p = part.placed;
-        let tile = Tile::pick(n_rows, p.n_groups, self.caps);
-        let kernel = Gemm::new(p.ty, p.n_cols, epilogue, tile);
+        let product = Product {
+            ty: p.ty,
+            n_tokens: n_rows,
+            n_cols: p.n_cols,
+            n_groups: p.n_groups,
+            epilogue,
+            floats: self.floats_of(what.role, n_rows),
+        };
+        let (kernel, grid) = gemm_choice::pick(product, self.caps);
+        let first = if product.floats[1] == Floats::F16 { part.first / 2 } else { part.first };
         let params = gemm::Params {
             quads: p.quads,
             words: p.words,
@@ -298,10 +309,29 @@ impl Planner<'_> {
             n_tokens: n_rows as u32,
             x: x.at,
             x_stride: x.stride,
-            y: y.at + part.first,
+            y: y.at + first,
             y_stride: y.stride,
             bias: part.bias.unwrap_or(0),
         };
-        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, p.n_groups))
+        Step::new(kernel, what, &params, grid)
+    }
+
+    /// What goes into matrix units, and nowhere else, is written as they take it.
+    fn floats(&self, n_rows: usize) -> Floats {
+        match n_rows > MOST_TOKENS && gemm_choice::takes_halves(self.caps) {
+            true => Floats::F16,
+            false => Floats::F32,
+        }
+    }
+
+    /// What a product reads and writes.
+    fn floats_of(&self, role: Role, n_rows: usize) -> [Floats; 2] {
+        let halves = self.floats(n_rows);
+        match role {
+            Role::FfnGateUp => [halves; 2],
+            Role::FfnDown if !self.tensors.gate_apart() => [halves, Floats::F32],
+            Role::AttnOutput | Role::FfnDown => [Floats::F32; 2],
+            _ => [halves, Floats::F32],
+        }
     }
 }

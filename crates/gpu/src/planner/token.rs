@@ -92,7 +92,7 @@ impl Planner<'_> {
         let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
         let [q, k, v, stride] = qkv_starts(spec).map(|n| n as u32);
         let output = Output::of(heads, splits);
-        let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output);
+        let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output).of_parts(splits);
         let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
         let params = attend::Params {
             q: r.qkv.at + q,

@@ -1,42 +1,40 @@
 // One row, as the projections left it. Its own key and value are made here; the cache has those before it.
 struct Row { position: u32, table: u32, n_cached: u32 }
 fn row_of(i: u32) -> Row { return Row(p.position, p.table, p.position); }
-// Each lane's share of the score of the row's own key.
-var<workgroup> own_share: array<f32, LANES>;
+fn angles_of(row: Row) -> u32 { return p.rope + row.position * 2u * N_PAIRS; }
 
-// The first team of the last part has the row's own key.
-fn has_own(wg: vec3<u32>, t: u32) -> bool { return wg.y + 1u == p.splits && t < LANES; }
-
-fn load_query(row: Row, wg: vec3<u32>, t: u32) {
-  let lane = t % LANES;
-  let kv_head = wg.x / GROUP;
-  let q = p.q + wg.x * HEAD_DIM;
-  let k = p.k + kv_head * HEAD_DIM;
-  let v = p.v + kv_head * HEAD_DIM;
-  let angles = p.rope + row.position * 2u * N_PAIRS;
-  let scales = head_scales(q, k, t);
-  q_low = SCALE * scales.x * turned(q, 2u * lane, p.q_norm, angles);
-  q_high = SCALE * scales.x * turned(q, 2u * lane + 1u, p.q_norm, angles);
-  if (has_own(wg, t)) {
-    let key = halves(
-      scales.y * turned(k, 2u * lane, p.k_norm, angles), scales.y * turned(k, 2u * lane + 1u, p.k_norm, angles));
-    let value = halves(head_quad(v, 2u * lane), head_quad(v, 2u * lane + 1u));
-    if (wg.x % GROUP == 0u) {
-      let at = key_at(row.table, kv_head, row.position) + lane;
-      kv[at] = key;
-      kv[at + VALUES] = value;
-    }
-    own_share[lane] = dot_query(key);
-    mixed_low = low_half(value);
-    mixed_high = high_half(value);
-    total = 1.0;
-  }
+// Elements of the head at float `at`, turned, times `scale` and what its norm says.
+fn turned_eight(row: Row, at: u32, norm: u32, scale: f32, t: u32, size: u32) -> Eight {
+  let lane = min(t % TEAM, LANES - 1u);
+  let low = turned(at, 2u * lane, norm, angles_of(row));
+  let high = turned(at, 2u * lane + 1u, norm, angles_of(row));
+  let by = scale * head_scale(at, t, size);
+  return Eight(by * low, by * high);
 }
-// The score of the row's own key becomes the team's first, after a barrier.
-fn count_own(wg: vec3<u32>, t: u32) {
-  if (has_own(wg, t)) {
-    var score = 0.0;
-    for (var i = 0u; i < LANES; i += 1u) { score += own_share[i]; }
-    top = score;
+fn query(row: Row, wg: vec3<u32>, head: u32, t: u32, size: u32) -> Eight {
+  return turned_eight(row, p.q + head * HEAD_DIM, p.q_norm, SCALE, t, size);
+}
+
+// The row's own key and value.
+struct Own { key: vec4<u32>, value: vec4<u32> }
+fn own_of(row: Row, wg: vec3<u32>, kv_head: u32, t: u32, size: u32) -> Own {
+  let lane = min(t % TEAM, LANES - 1u);
+  let k = turned_eight(row, p.k + kv_head * HEAD_DIM, p.k_norm, 1.0, t, size);
+  let v = p.v + kv_head * HEAD_DIM;
+  let own = Own(halves(k.low, k.high), halves(head_quad(v, 2u * lane), head_quad(v, 2u * lane + 1u)));
+  // The last part of each key head's first workgroup appends them.
+  if (wg.x * SHARED % GROUP == 0u && wg.y + 1u == splits() && t < LANES) {
+    let at = key_at(row.table, kv_head, row.position) + lane;
+    kv[at] = own.key;
+    kv[at + VALUES] = own.value;
   }
+  return own;
+}
+// The first team of the last part begins with the row's own key, the others with nothing.
+fn begun(wg: vec3<u32>, q: Eight, own: Own, t: u32, size: u32) -> Mix {
+  let score = team_sum(t, size, vec4<f32>(times(q, own.key, t), 0.0, 0.0, 0.0)).x;
+  let has = wg.y + 1u == splits() && t < TEAM;
+  return Mix(
+    select(vec4<f32>(0.0), low_half(own.value), has), select(vec4<f32>(0.0), high_half(own.value), has),
+    select(0.0, 1.0, has), select(LOWEST, score, has));
 }

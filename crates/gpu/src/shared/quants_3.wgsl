@@ -2,7 +2,7 @@
 fn three(bits: u32, upper: u32) -> vec4<f32> {
   let low = (vec4<u32>(bits) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
   let high = ((vec4<u32>(upper) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(2u);
-  return bitcast<vec4<f32>>(low | high | vec4<u32>(0x4b000000u)) - (8388608.0 + OFFSET);
+  return bitcast<vec4<f32>>(low | high | vec4<u32>(two_23())) - (8388608.0 + OFFSET);
 }
 fn quants(w: Raw) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(

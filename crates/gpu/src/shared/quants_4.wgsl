@@ -2,7 +2,7 @@
 // number without a conversion, and exact.
 fn nibbles(word: u32) -> vec4<f32> {
   let n = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
-  return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) - (8388608.0 + OFFSET);
+  return bitcast<vec4<f32>>(n | vec4<u32>(two_23())) - (8388608.0 + OFFSET);
 }
 fn quants(w: Raw) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(
@@ -15,11 +15,11 @@ const X_LOW = vec4<f32>(1.0, 256.0, 65536.0, 4096.0);
 const X_HIGH = vec4<f32>(16.0, 4096.0, 256.0, 65536.0);
 fn low_in_place(word: u32) -> vec4<f32> {
   let n = vec4<u32>(word & 0xfu, word & 0xf00u, word & 0xf0000u, (word >> 12u) & 0xf000u);
-  return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) - (vec4<f32>(8388608.0) + OFFSET * X_LOW);
+  return bitcast<vec4<f32>>(n | vec4<u32>(two_23())) - (vec4<f32>(8388608.0) + OFFSET * X_LOW);
 }
 fn high_in_place(word: u32) -> vec4<f32> {
   let n = vec4<u32>(word & 0xf0u, word & 0xf000u, (word >> 12u) & 0xf00u, (word >> 12u) & 0xf0000u);
-  return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) - (vec4<f32>(8388608.0) + OFFSET * X_HIGH);
+  return bitcast<vec4<f32>>(n | vec4<u32>(two_23())) - (vec4<f32>(8388608.0) + OFFSET * X_HIGH);
 }
 fn scaled_quants(w: Raw) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(

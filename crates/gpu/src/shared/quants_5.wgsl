@@ -2,7 +2,7 @@
 fn five(word: u32, upper: u32) -> vec4<f32> {
   let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
   let high = ((vec4<u32>(upper) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(4u);
-  return bitcast<vec4<f32>>(low | high | vec4<u32>(0x4b000000u)) - (8388608.0 + OFFSET);
+  return bitcast<vec4<f32>>(low | high | vec4<u32>(two_23())) - (8388608.0 + OFFSET);
 }
 fn quants(w: Raw) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(

@@ -11,7 +11,7 @@ const X_HIGH = X_LOW;
 fn in_place(word: u32) -> vec4<f32> {
   let upper = word >> 16u;
   let n = vec4<u32>(word & 0xffu, word & 0xff00u, upper & 0xffu, upper & 0xff00u);
-  return bitcast<vec4<f32>>(n ^ vec4<u32>(0x4b000080u, 0x4b008000u, 0x4b000080u, 0x4b008000u)) - (8388608.0 + 128.0 * X_LOW);
+  return bitcast<vec4<f32>>(n ^ (vec4<u32>(two_23()) ^ vec4<u32>(0x80u, 0x8000u, 0x80u, 0x8000u))) - (8388608.0 + 128.0 * X_LOW);
 }
 fn scaled_quants(w: Raw) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(

@@ -28,7 +28,7 @@ impl Choice {
         let first = Argmax { n_vocab: logits.len(), penalties, noise };
         let second = NextToken { n_vocab: logits.len(), n_pairs: first.n_chunks(), embedding: None };
         let logits = memory.floats(logits) as u32;
-        let best = memory.region(first.len_best()) as u32;
+        let best = memory.region(PAIR_FLOATS * first.n_chunks()) as u32;
         let x = memory.region(0) as u32;
         let (ids, position) = (IDS as u32, 0);
         let first_params =
@@ -61,7 +61,7 @@ impl Choice {
     fn run(&self, lab: &mut Lab, position: u32, what: &str) -> (u32, Vec<(f32, usize)>, Memory) {
         let after = lab.run_all(&self.steps(position), &self.memory);
         let best = self.first_params.best as usize;
-        let pairs = best..best + self.first.len_best();
+        let pairs = best..best + PAIR_FLOATS * self.first.n_chunks();
         assert_only(&self.memory.scratch, &after.scratch, std::slice::from_ref(&pairs), what);
         let next = IDS + position as usize + 1;
         assert_only(&self.memory.tokens, &after.tokens, &[next..next + 1], what);
@@ -319,8 +319,10 @@ fn noise_leaves_special_numbers_alone() {
         let special = ["NaN", "infinit"].iter().any(|s| what.contains(s));
         let mut choice = Choice::new(&logits, false, true);
         choice.first_params.seed = [3, 4];
-        // Without temperature everything is as without noise.
-        assert_eq!(choice.run(&mut lab, 1, what).0 as usize, sorted(&logits)[0], "{what}");
+        // Without temperature everything is as without noise, but that a device may take denormals for zeros when it computes.
+        if what != "denormals" {
+            assert_eq!(choice.run(&mut lab, 1, what).0 as usize, sorted(&logits)[0], "{what}");
+        }
         choice.first_params.temperature = 0.7;
         let id = choice.run(&mut lab, 1, what).0 as usize;
         let best = logits[sorted(&logits)[0]];

@@ -10,7 +10,7 @@ use model::RopePairing::{Adjacent, Halves};
 use testkit::Random;
 
 const POSITIONS: [usize; 9] = [0, 1, 31, 32, 33, 63, 255, 256, 700];
-const SPLITS: [usize; 4] = [1, 2, 4, 8];
+const SPLITS: [usize; 4] = [1, 2, 4, 16];
 const LOWEST: f32 = -3.0e38;
 
 /// The first with the checks that wgpu adds, the second without, as in a release.
@@ -49,6 +49,7 @@ impl Job {
     /// Runs with checks, without, and once more: the same bits. Nothing but the output may be written.
     fn run(&self, labs: &mut [Lab; 2], queries: Queries, params: Params) -> Memory {
         let kernel = Attend::new(self.heads, queries, self.output);
+        let kernel = if self.n_rows == 1 { kernel.of_parts(self.splits) } else { kernel };
         let params = Params {
             out: self.out as u32,
             out_stride: self.out_stride as u32,
@@ -58,11 +59,10 @@ impl Job {
         let grid = kernel.grid(self.n_rows, self.splits);
         let mut run =
             |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &self.memory);
-        let after = run(0);
-        for i in [1, 1] {
-            let again = run(i);
-            assert!(after.scratch == again.scratch && after.kv == again.kv, "another run, another result");
-        }
+        let (after, again, checked) = (run(1), run(1), run(0));
+        assert!(after.scratch == again.scratch && after.kv == again.kv, "another run, another result");
+        let same = after.scratch == checked.scratch && after.kv == checked.kv;
+        assert!(same || !labs[0].exact(), "checks change the result");
         let outside = |s: &[u32]| [&s[..self.out], &s[self.out + self.len()..]].concat();
         assert!(outside(&after.scratch) == outside(&self.memory.scratch), "something else was written");
         after
@@ -105,7 +105,7 @@ impl Job {
         let grid = kernel.grid(self.n_rows);
         let mut run = |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &memory);
         let (after, again) = (run(0), run(1));
-        assert!(after.scratch == again.scratch, "checks change the result");
+        assert!(after.scratch == again.scratch || !labs[0].exact(), "checks change the result");
         assert!(after.scratch[..out] == memory.scratch[..out], "something else was written");
         assert!(after.scratch[out + self.n_rows * self.out_stride..].iter().all(|&w| w == POISON));
         self.split(&after.scratch[out..], self.out_stride)

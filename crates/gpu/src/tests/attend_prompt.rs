@@ -2,6 +2,7 @@
 
 use super::history::{History, Sum, heads};
 use super::{GUARD, Lab, Memory, POISON, floats, words};
+use crate::device::{Caps, MatrixSize};
 use crate::kernels::attend_prompt::{AttendPrompt, Params};
 use crate::kernels::heads::Heads;
 use crate::pipeline::Checks;
@@ -9,13 +10,26 @@ use testkit::Random;
 
 /// `n_rows` rows of a sequence, the first at position `first`.
 fn check(labs: &mut [Lab; 2], kernel: AttendPrompt, heads: Heads, first: usize, n_rows: usize) {
+    check_scaled(labs, kernel, heads, first, n_rows, 3.0);
+}
+
+/// With queries up to `scale`.
+fn check_scaled(
+    labs: &mut [Lab; 2],
+    kernel: AttendPrompt,
+    heads: Heads,
+    first: usize,
+    n_rows: usize,
+    scale: f32,
+) {
     let seed = (1000 * first + n_rows) as u64;
     let what = format!("{} {heads:?}: {n_rows} rows from {first}, seed {seed}", kernel.name());
     let random = &mut Random::new(seed);
     // Another sequence's blocks lie between, and must not matter.
-    let history = History::new(random, heads, &[40, first + n_rows]);
+    let mut history = History::new(random, heads, &[40, first + n_rows]);
+    history.halves = kernel.name().starts_with("attend_matrix");
     let stride = heads.width().next_multiple_of(32) + 32;
-    let vectors: Vec<_> = (0..n_rows).map(|_| random.vector(heads.width(), 3.0)).collect();
+    let vectors: Vec<_> = (0..n_rows).map(|_| random.vector(heads.width(), scale)).collect();
     let out = GUARD + n_rows * stride + GUARD;
     let out_stride = heads.width().next_multiple_of(32) + 64;
     let mut scratch = vec![POISON; out + n_rows * out_stride + GUARD];
@@ -75,7 +89,7 @@ fn a_prompt_attends_as_its_rows_would_one_by_one() {
     ];
     for (i, (heads, workgroup_memory)) in cases.into_iter().enumerate() {
         let kernel =
-            AttendPrompt::new(heads, crate::device::Caps { workgroup_memory, ..labs[0].caps }).unwrap();
+            AttendPrompt::new(heads, Caps { workgroup_memory, matrices: None, ..labs[0].caps }).unwrap();
         for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
             let first = [5, 31, 32, 64, 1][(i + j) % 5];
             check(&mut labs, kernel, heads, first, n_rows);
@@ -84,11 +98,32 @@ fn a_prompt_attends_as_its_rows_would_one_by_one() {
 }
 
 #[test]
+fn a_prompt_attends_on_matrix_units_as_its_rows_would_one_by_one() {
+    let mut labs = [Lab::new(Checks::On), Lab::new(Checks::Off)];
+    // Where there are no matrix units they are emulated, and everything around them is tested.
+    let matrices = Some(labs[0].caps.matrices.unwrap_or(MatrixSize::Emulated));
+    let caps = Caps { matrices, workgroup_memory: 48 << 10, ..labs[0].caps };
+    let cases = [heads(9, 3, 64), heads(4, 4, 32), heads(8, 2, 128), heads(5, 1, 64)];
+    for (i, heads) in cases.into_iter().enumerate() {
+        let kernel = AttendPrompt::new(heads, caps).unwrap();
+        assert!(kernel.name().starts_with("attend_matrix"), "{}", kernel.name());
+        for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
+            // The emulation is slow.
+            if labs[0].caps.matrices.is_none() && (i != 1 || j % 3 != 2) {
+                continue;
+            }
+            let first = [5, 31, 32, 64, 1][(i + j) % 5];
+            // Large queries make top scores grow from block to block.
+            check_scaled(&mut labs, kernel, heads, first, n_rows, [3.0, 12.0][(i + j) % 2]);
+        }
+    }
+}
+
+#[test]
 fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
-    let caps = Lab::new(Checks::Off).caps;
+    let caps = Caps { matrices: None, ..Lab::new(Checks::Off).caps };
     let name = |head_dim, workgroup_memory| {
-        let kernel =
-            AttendPrompt::new(heads(8, 2, head_dim), crate::device::Caps { workgroup_memory, ..caps });
+        let kernel = AttendPrompt::new(heads(8, 2, head_dim), Caps { workgroup_memory, ..caps });
         kernel.map(|kernel| kernel.name())
     };
     assert_eq!(name(64, 32 << 10).as_deref(), Some("attend_prompt_32x64"));

@@ -6,9 +6,10 @@
 
 use super::Memory;
 use super::msl::translate;
-use super::variants::{APPLE, all};
+use super::variants::{APPLE, APPLE_MATRICES, all};
 use crate::device::Caps;
 use crate::kernels::Kernel;
+use gguf::TensorType;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -178,6 +179,7 @@ fn arguments(text: &str) -> String {
                 }
                 "thread_index_in_threadgroup" => "metal::uint(machine::current)",
                 "thread_index_in_simdgroup" => "metal::uint(machine::current % machine::LANES)",
+                "simdgroup_index_in_threadgroup" => "metal::uint(machine::current / machine::LANES)",
                 "threads_per_simdgroup" => "metal::uint(machine::LANES)",
                 other => panic!("the shim does not know [[{other}]]"),
             }
@@ -198,13 +200,20 @@ fn float_literals(text: &str) -> String {
             in_name = c.is_alphanumeric() || c == '_';
             continue;
         }
+        let begin = out.len() - 1;
         let mut point = false;
         while let Some(&next) = chars.peek().filter(|next| next.is_ascii_digit() || **next == '.') {
             point |= next == '.';
             out.push(next);
             chars.next();
         }
-        out.push_str(if point { "f" } else { "" });
+        if point && chars.next_if_eq(&'h').is_some() {
+            // f16.
+            let number = out.split_off(begin);
+            let _ = write!(out, "half({number}f)");
+        } else if point {
+            out.push('f');
+        }
     }
     out
 }
@@ -213,8 +222,15 @@ fn float_literals(text: &str) -> String {
 #[ignore = "compiles MSL as C++: cargo xtask msl-smoke"]
 fn msl_smoke_every_variant_is_well_formed() {
     let mut all_of_them = "#include <metal_stdlib>\n#include <simd/simd.h>\n".to_owned();
-    for (i, kernel) in all(APPLE).into_iter().enumerate() {
-        let (msl, _) = translate(&kernel.name(), kernel.source(APPLE), APPLE);
+    let caps = APPLE_MATRICES;
+    // Tiles on matrix units are many, and take long: in three formats, of which two are quantised, with a minimum and without.
+    let formats = [TensorType::F16, TensorType::Q4_0, TensorType::Q5_K];
+    let chosen = |kernel: &Kernel| match kernel {
+        Kernel::GemmMatrix(kernel) => formats.contains(&kernel.ty),
+        _ => true,
+    };
+    for (i, kernel) in all(caps).into_iter().filter(chosen).enumerate() {
+        let (msl, _) = translate(&kernel.name(), kernel.source(caps), caps);
         let _ = writeln!(all_of_them, "namespace {}_{i} {{\n{}}}", kernel.name(), c_plus_plus(&msl));
     }
     let text = folder().join("every-variant.cpp");
@@ -225,6 +241,7 @@ fn msl_smoke_every_variant_is_well_formed() {
 #[test]
 fn literals_with_a_point_are_f32() {
     assert_eq!(float_literals("a1.x + 0.5 * (12u - 3.0) / b_2[7];"), "a1.x + 0.5f * (12u - 3.0f) / b_2[7];");
+    assert_eq!(float_literals("(0.25h - 2.0h)"), "(half(0.25f) - half(2.0f))");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use testkit::TinyModel;
 pub(super) const OWN: SequenceId = SequenceId(0);
 /// What logits may differ by, relative to the largest.
 const LOGITS: f64 = 2e-3;
+/// The same where prompts go through matrix units, which round both factors to f16: every product is 2^-11 off, and random models
+/// make more of that than trained ones.
+const LOGITS_OF_HALVES: f64 = 5e-3;
 
 pub(super) fn options(context_len: usize) -> GpuOptions {
     let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
@@ -24,6 +27,10 @@ fn pair(model: &TinyModel, options: &GpuOptions) -> (GpuForwardPass, Reference) 
     let rounding = Rounding { f16_kv: true, ..Rounding::default() };
     let sequences = options.n_sequences.max(1);
     (gpu, Reference::new(&spec, &weights, options.context_len, sequences, rounding))
+}
+
+fn bound(gpu: &GpuForwardPass) -> f64 {
+    if gpu.machine.gpu.caps.matrices.is_some() { LOGITS_OF_HALVES } else { LOGITS }
 }
 
 fn distance(logits: &[f32], exact: &[f32]) -> f64 {
@@ -69,10 +76,10 @@ fn prompts_of_every_length_give_the_logits_of_the_reference() {
                 gpu.forward_prompt(&prompt(n)).unwrap(),
                 reference.forward_prompt(&prompt(n)).unwrap(),
             );
-            assert!(apart < LOGITS, "{model:?}, {n} tokens: {apart}");
+            assert!(apart < bound(&gpu), "{model:?}, {n} tokens: {apart}");
             // The same by two calls, the second of which is a token.
             let apart = distance(gpu.forward_token(7).unwrap(), reference.forward_token(7).unwrap());
-            assert!(apart < LOGITS, "{model:?}, a token after {n}: {apart}");
+            assert!(apart < bound(&gpu), "{model:?}, a token after {n}: {apart}");
         }
     }
 }
@@ -146,7 +153,7 @@ fn what_cannot_be_computed_is_refused_and_changes_nothing() {
     assert!(matches!(gpu.decode(1, &strange, &mut never), Err(ForwardError::Choice)));
     assert_eq!(gpu.sequence_len(OWN), 5);
     let apart = distance(gpu.forward_token(9).unwrap(), reference.forward_token(9).unwrap());
-    assert!(apart < LOGITS, "{apart}");
+    assert!(apart < bound(&gpu), "{apart}");
 }
 
 #[test]
@@ -165,13 +172,13 @@ fn rows_of_several_sequences_are_computed_together() {
     ];
     for rows in &batches {
         let apart = distance(gpu.forward(rows).unwrap(), reference.forward(rows).unwrap());
-        assert!(apart < LOGITS, "{apart}");
+        assert!(apart < bound(&gpu), "{apart}");
     }
     gpu.truncate(b, 0);
     reference.truncate(b, 0);
     let again = Row::prompt(b, 0, &prompt(100));
     let apart = distance(gpu.forward(&again).unwrap(), reference.forward(&again).unwrap());
-    assert!(apart < LOGITS, "{apart}");
+    assert!(apart < bound(&gpu), "{apart}");
     let (layer, position) = (1, 50);
     let [cached, exact] =
         [gpu.key_and_value(layer, b, position), reference.key_and_value(layer, b, position)];
@@ -189,7 +196,7 @@ fn logits_of_many_rows_come_in_order() {
         row.wants_logits = i >= 45 || i % 7 == 0;
     }
     let apart = distance(gpu.forward(&rows).unwrap(), reference.forward(&rows).unwrap());
-    assert!(apart < LOGITS, "{apart}");
+    assert!(apart < bound(&gpu), "{apart}");
 }
 
 #[test]
@@ -202,7 +209,7 @@ fn small_bindings_split_weights_and_cache() {
     assert!(gpu.tensors.embedding.len() > 1);
     let apart =
         distance(gpu.forward_prompt(&prompt(20)).unwrap(), reference.forward_prompt(&prompt(20)).unwrap());
-    assert!(apart < LOGITS, "{apart}");
+    assert!(apart < bound(&gpu), "{apart}");
     assert_eq!(greedy(&mut gpu, 5, 30), greedy(&mut reference, 5, 30));
 }
 
@@ -217,7 +224,7 @@ fn a_trace_has_what_the_reference_has() {
         let names = |taps: &[model::Tap]| taps.iter().map(|tap| tap.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&ours), names(&exact));
         for (ours, exact) in ours.iter().zip(&exact) {
-            assert!(ours.distance(exact) < LOGITS, "{}: {}", ours.name, ours.distance(exact));
+            assert!(ours.distance(exact) < bound(&gpu), "{}: {}", ours.name, ours.distance(exact));
         }
         assert_eq!(gpu.sequence_len(OWN), 11);
     }
@@ -234,11 +241,11 @@ fn long_contexts_are_attended_to_by_parts() {
         reference.forward_prompt(&prompt(650)).unwrap();
         let few = [1, 2, 3, 4, 5];
         let apart = distance(gpu.forward_prompt(&few).unwrap(), reference.forward_prompt(&few).unwrap());
-        assert!(apart < LOGITS, "{apart}");
+        assert!(apart < bound(&gpu), "{apart}");
         let apart = distance(gpu.forward_token(7).unwrap(), reference.forward_token(7).unwrap());
-        assert!(apart < LOGITS, "{apart}");
+        assert!(apart < bound(&gpu), "{apart}");
         for (ours, exact) in gpu.trace_token(8).unwrap().iter().zip(&reference.trace_token(8).unwrap()) {
-            assert!(ours.name == exact.name && ours.distance(exact) < LOGITS, "{}", ours.name);
+            assert!(ours.name == exact.name && ours.distance(exact) < bound(&gpu), "{}", ours.name);
         }
     }
 }

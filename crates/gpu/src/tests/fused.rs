@@ -4,6 +4,7 @@ use super::forward::{OWN, options};
 use crate::GpuForwardPass;
 use crate::kernels::Kernel;
 use crate::kernels::attend::{self, Attend, Output, Queries};
+use crate::kernels::floats::Floats;
 use crate::kernels::matvec::Prologue;
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
@@ -40,7 +41,7 @@ fn norm_apart(pass: &GpuForwardPass, step: &Step, fused: crate::kernels::matvec:
     let r = &pass.token.regions;
     // Somewhere that nobody needs at the time.
     let normed = if step.what.role == Role::Output { r.qkv.at } else { r.logits.at };
-    let norm = RmsNorm { n_cols: fused.n_cols, eps_bits };
+    let norm = RmsNorm { n_cols: fused.n_cols, eps_bits, y: Floats::F32 };
     let mut params: crate::kernels::matvec::Params = step.params_as(0);
     let norm_params =
         rms_norm::Params { x: params.x, x_stride: 0, y: normed, y_stride: 0, norm: params.norm };

@@ -117,8 +117,13 @@ fn results_repeat_and_a_wrong_weight_shows() {
 
 #[test]
 fn tiles_grow_with_the_work() {
-    let caps =
-        Caps { subgroups: false, max_threads: 256, workgroup_memory: 32 << 10, max_binding: 128 << 20 };
+    let caps = Caps {
+        subgroups: false,
+        max_threads: 256,
+        workgroup_memory: 32 << 10,
+        max_binding: 128 << 20,
+        matrices: None,
+    };
     let pick = |n_tokens, n_rows: usize| Tile::pick(n_tokens, n_rows / 32, caps);
     // 8 B: gate and up of 512 tokens; the output projection of 64.
     assert_eq!(pick(512, 28672), Tile::Large);

@@ -7,6 +7,8 @@ use model::{RopePairing, RopeTable};
 use testkit::{Random, dot_bound};
 
 const EPS: f64 = f32::EPSILON as f64;
+/// How far a number is rounded to be f16.
+const HALF_EPS: f64 = 1.0 / 2048.0;
 /// Two NaNs.
 const POISON: u32 = 0x7e01_7e02;
 
@@ -26,6 +28,8 @@ pub(super) struct History {
     pub(super) kv: Vec<u32>,
     /// Where the block table of each sequence begins.
     starts: Vec<usize>,
+    /// Whether a kernel is checked that multiplies in f16.
+    pub(super) halves: bool,
 }
 
 impl History {
@@ -45,6 +49,7 @@ impl History {
             tables: vec![u32::MAX; GUARD],
             kv: vec![POISON; 4 * base + n_blocks * block_words + GUARD],
             starts: Vec::new(),
+            halves: false,
         };
         for (sequence, (&len, &count)) in lens.iter().zip(&counts).enumerate() {
             this.starts.push(this.tables.len());
@@ -139,7 +144,8 @@ impl History {
             let key = self.padded(sequence, t, kv_head, KEY);
             let score = q.iter().zip(&key).map(|(q, k)| q.0 * k).sum::<f64>() * scale;
             let size = q.iter().zip(&key).map(|(q, k)| (q.1 * k).abs()).sum::<f64>() * scale;
-            spread = spread.max(dot_bound(n, size) + 8.0 * EPS * size);
+            let halves = if self.halves { 1.1 * HALF_EPS * size } else { 0.0 };
+            spread = spread.max(dot_bound(n, size) + 8.0 * EPS * size + halves);
             scores.push(score);
         }
         let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -153,7 +159,12 @@ impl History {
                 *m = (m.0 + weight / total * v, m.1 + (weight / total * v).abs());
             }
         }
-        let bound = |size: f64| 2.0 * spread * size + dot_bound(position + 1, size) + 8.0 * EPS * size;
+        // Shares are rounded, too, and are multiples of the smallest number of f16.
+        let shares = |size: f64| 1.1 * HALF_EPS * size + (position + 1) as f64 * 0.5f64.powi(24);
+        let bound = |size: f64| {
+            let halves = if self.halves { shares(size) } else { 0.0 };
+            2.0 * spread * size + dot_bound(position + 1, size) + 8.0 * EPS * size + halves
+        };
         (mixed.into_iter().map(|(value, size)| (value, bound(size))).collect(), heaviest)
     }
 

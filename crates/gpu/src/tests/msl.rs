@@ -3,7 +3,7 @@
 //! The options are those of wgpu-hal 30.0.1: `metal/device.rs` (`load_shader`, `create_pipeline_layout`) and, for SPIR-V,
 //! `vulkan/adapter.rs`, with the checks off as in `pipeline`.
 
-use super::variants::{APPLE, LEAST, all};
+use super::variants::{APPLE, APPLE_MATRICES, LEAST, MATRICES, all, on_matrix_units};
 use crate::device::{Caps, IMMEDIATE_BYTES};
 use crate::kernels::Kernel;
 use naga::back::{msl, spv};
@@ -19,8 +19,8 @@ const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
 };
 
 /// The bindings of `pipeline`: `(group, binding, written)`.
-const BINDINGS: [(u32, u32, bool); 6] =
-    [(0, 0, false), (0, 1, false), (1, 0, true), (2, 0, true), (2, 1, false), (2, 2, true)];
+const BINDINGS: [(u32, u32, bool); 7] =
+    [(0, 0, false), (0, 1, false), (1, 0, true), (2, 0, true), (2, 1, false), (2, 2, true), (2, 3, true)];
 
 /// Where the immediates are, and behind them the buffers in the order of [`BINDINGS`].
 pub(super) const IMMEDIATES_SLOT: u8 = 0;
@@ -44,6 +44,8 @@ impl Shader {
         // The second: `unpack2x16float` and `pack2x16float`, which every backend but OpenGL has.
         let mut capabilities = Capabilities::IMMEDIATES | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SUBGROUP, caps.subgroups);
+        let matrices = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+        capabilities.set(matrices, caps.matrices.is_some());
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
             .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -215,37 +217,38 @@ const OPERATIONS: [[&str; 2]; 4] = [
 #[test]
 fn every_kernel_becomes_msl_that_is_as_meant() {
     let mut with_operations = 0;
-    for caps in [APPLE, LEAST] {
-        for kernel in all(caps) {
-            let shader = Shader::new(kernel, caps);
-            let name = format!("{} with {caps:?}", shader.name);
-            let text = shader.msl();
-            let limit = format!("[[max_total_threads_per_threadgroup({})]]", shader.workgroup_size());
-            assert!(text.contains(&limit), "{name}: no {limit}");
-            for unwanted in ["naga_div", "naga_mod", "loop_bound", "_buffer_sizes.", "min(unsigned("] {
-                assert!(!text.contains(unwanted), "{name}: {unwanted}");
-            }
-            for [wgsl, metal] in OPERATIONS {
-                assert_eq!(shader.source.contains(wgsl), text.contains(metal), "{name}: {wgsl}, {metal}");
-            }
-            let operation = text.contains("metal::simd_");
-            assert!(caps.subgroups || !operation, "{name}: a subgroup operation");
-            with_operations += usize::from(operation);
-
-            assert_eq!(shader.faults(), [""; 0], "{name}");
-            let bytes = shader.workgroup_bytes();
-            assert!(bytes <= caps.workgroup_memory, "{name}: {bytes} bytes of workgroup memory");
-            assert!(shader.workgroup_size() <= caps.max_threads, "{name}: {}", shader.workgroup_size());
-            assert!((1..=IMMEDIATE_BYTES).contains(&shader.immediate_bytes()), "{name}: immediates");
+    let kernels = |caps| all(caps).into_iter().map(move |kernel| (caps, kernel));
+    let matrices = on_matrix_units(APPLE_MATRICES).map(|kernel| (APPLE_MATRICES, kernel));
+    for (caps, kernel) in kernels(APPLE).chain(kernels(LEAST)).chain(matrices) {
+        let shader = Shader::new(kernel, caps);
+        let name = format!("{} with {caps:?}", shader.name);
+        let text = shader.msl();
+        let limit = format!("[[max_total_threads_per_threadgroup({})]]", shader.workgroup_size());
+        assert!(text.contains(&limit), "{name}: no {limit}");
+        for unwanted in ["naga_div", "naga_mod", "loop_bound", "_buffer_sizes.", "min(unsigned("] {
+            assert!(!text.contains(unwanted), "{name}: {unwanted}");
         }
+        for [wgsl, metal] in OPERATIONS {
+            assert_eq!(shader.source.contains(wgsl), text.contains(metal), "{name}: {wgsl}, {metal}");
+        }
+        let operation = text.contains("metal::simd_");
+        assert!(caps.subgroups || !operation, "{name}: a subgroup operation");
+        with_operations += usize::from(operation);
+
+        assert_eq!(shader.faults(), [""; 0], "{name}");
+        let bytes = shader.workgroup_bytes();
+        assert!(bytes <= caps.workgroup_memory, "{name}: {bytes} bytes of workgroup memory");
+        assert!(shader.workgroup_size() <= caps.max_threads, "{name}: {}", shader.workgroup_size());
+        assert!((1..=IMMEDIATE_BYTES).contains(&shader.immediate_bytes()), "{name}: immediates");
     }
     assert!(with_operations > 50, "{with_operations} variants use SIMD groups");
 }
 
 #[test]
 fn every_kernel_becomes_spir_v() {
-    for kernel in all(LEAST) {
-        let words = Shader::new(kernel, LEAST).spir_v();
+    let plain = all(LEAST).into_iter().map(|kernel| (LEAST, kernel));
+    for (caps, kernel) in plain.chain(on_matrix_units(MATRICES).map(|kernel| (MATRICES, kernel))) {
+        let words = Shader::new(kernel, caps).spir_v();
         // The magic number, and the version.
         assert_eq!(words[..2], [0x0723_0203, 0x0001_0600], "{}", kernel.name());
     }

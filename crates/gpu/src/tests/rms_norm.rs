@@ -2,16 +2,27 @@
 
 use super::sampling::{assert_only, labs, memory};
 use super::{Lab, Step, floats, words};
+use crate::kernels::floats::Floats;
 use crate::kernels::rms_norm::{Params, RmsNorm};
+use half::f16;
 use testkit::Random;
 
 const EPS: f32 = 1e-5;
 
+/// Where a result goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum To {
+    Itself,
+    Elsewhere,
+    Halves,
+}
+
 /// `n_rows` rows of `n_cols`, onto themselves or elsewhere; all of scratch afterwards.
-fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), in_place: bool) -> Vec<u32> {
+fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), to: To) -> Vec<u32> {
     let mut random = Random::new(seed);
     let what = format!("[{n_rows}, {n_cols}] seed {seed}");
     let padded = n_cols.next_multiple_of(32);
+    let (in_place, halves) = (to == To::Itself, to == To::Halves);
     let stride = padded + if in_place { 0 } else { 32 };
     let rows: Vec<Vec<f32>> = (0..n_rows)
         .map(|i| {
@@ -29,19 +40,34 @@ fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), in_place: b
     for (i, row) in rows.iter().enumerate() {
         memory.scratch[x + i * stride..][..n_cols].copy_from_slice(&words(row));
     }
-    let (y, y_stride) = if in_place { (x, stride) } else { (memory.region(n_rows * padded), padded) };
-    let kernel = RmsNorm { n_cols, eps_bits: EPS.to_bits() };
+    let (y, y_stride) = if in_place {
+        (x, stride)
+    } else {
+        (memory.region(n_rows * padded), if halves { padded / 2 } else { padded })
+    };
+    let kernel =
+        RmsNorm { n_cols, eps_bits: EPS.to_bits(), y: if halves { Floats::F16 } else { Floats::F32 } };
     let params =
         Params { x: x as u32, x_stride: stride as u32, y: y as u32, y_stride: y_stride as u32, norm: 2 };
     let after = lab.run_all(&[Step::new(kernel.kernel(), &params, kernel.grid(n_rows))], &memory);
     assert_only(&memory.scratch, &after.scratch, &[y..y + n_rows * y_stride], &what);
     for (i, row) in rows.iter().enumerate() {
-        let got = floats(&after.scratch[y + i * y_stride..][..padded]);
+        let place = &after.scratch[y + i * y_stride..];
+        let got: Vec<f32> = match halves {
+            false => floats(&place[..padded]),
+            true => place[..padded / 2]
+                .iter()
+                .flat_map(|w| [*w as u16, (w >> 16) as u16])
+                .map(|bits| f16::from_bits(bits).to_f32())
+                .collect(),
+        };
         let mean = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n_cols as f64;
         let scale = 1.0 / (mean + f64::from(EPS)).sqrt();
         for ((&got, &x), &w) in got.iter().zip(row).zip(&weights) {
             let want = f64::from(x) * scale * f64::from(w);
-            assert!((f64::from(got) - want).abs() <= 1e-6 * want.abs(), "{what} row {i}: {got} for {want}");
+            // Half an ulp of f16 may round either way, its smallest steps are 2^-24.
+            let bound = if halves { want.abs() / 1024.0 + 6e-8 } else { 1e-6 * want.abs() };
+            assert!((f64::from(got) - want).abs() <= bound, "{what} row {i}: {got} for {want}");
         }
         assert!(got[n_cols..].iter().all(|v| v.to_bits() & 0x7fff_ffff == 0), "{what}: zeros behind the row");
     }
@@ -54,11 +80,11 @@ fn rows_agree_with_f64() {
     for (seed, shape) in
         (0..).zip([(1, 1), (4, 31), (5, 32), (3, 576), (2, 1000), (1, 1025), (4, 4096), (1, 9999)])
     {
-        for in_place in [false, true] {
+        for to in [To::Itself, To::Elsewhere, To::Halves] {
             let [checked, unchecked, plain] = &mut labs;
-            let a = check(checked, seed, shape, in_place);
-            assert!(a == check(unchecked, seed, shape, in_place), "{shape:?}: checks change the result");
-            check(plain, seed, shape, in_place);
+            let a = check(checked, seed, shape, to);
+            assert!(a == check(unchecked, seed, shape, to), "{shape:?}: checks change the result");
+            check(plain, seed, shape, to);
         }
     }
 }
@@ -67,8 +93,8 @@ fn rows_agree_with_f64() {
 #[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
 fn msl_smoke() {
     let mut lab = Lab::emulator();
-    for (shape, in_place) in [((3, 576), false), ((3, 576), true), ((2, 1000), false)] {
-        let in_order = check(&mut lab, 5, shape, in_place);
-        assert!(in_order == check(&mut lab, 5, shape, in_place), "{shape:?}: the order of threads shows");
+    for (shape, to) in [((3, 576), To::Elsewhere), ((3, 576), To::Itself), ((2, 1000), To::Halves)] {
+        let in_order = check(&mut lab, 5, shape, to);
+        assert!(in_order == check(&mut lab, 5, shape, to), "{shape:?}: the order of threads shows");
     }
 }

@@ -1,9 +1,11 @@
 //! Cases of Y = X W^T for many rows of X, for the kernels that compute it.
 
-use super::{GUARD, Memory, POISON, Tensor, floats, words};
+use super::{GUARD, Memory, POISON, Tensor, words};
+use crate::kernels::floats::Floats;
 use crate::kernels::matvec::Epilogue;
 use crate::layout::{Areas, GROUP, pack};
 use gguf::TensorType;
+use half::f16;
 use testkit::{Random, dot_bound};
 
 /// What a case is made from.
@@ -31,12 +33,25 @@ pub(super) struct Problem {
     pub(super) y: u32,
     pub(super) y_stride: u32,
     pub(super) bias: u32,
+    /// How outputs lie in memory.
+    y_floats: Floats,
+    /// Whether factors are rounded to f16.
+    halves: bool,
     /// Outputs and how far off they may be, `[n_tokens, n_rows]`.
     expected: Vec<(f64, f64)>,
 }
 
 impl Problem {
     pub(super) fn new(case: Case) -> Self {
+        Self::with(case, false, [Floats::F32; 2])
+    }
+
+    /// Of a kernel that multiplies in f16.
+    pub(super) fn of_halves(case: Case, floats: [Floats; 2]) -> Self {
+        Self::with(case, true, floats)
+    }
+
+    fn with(case: Case, halves: bool, [x_floats, y_floats]: [Floats; 2]) -> Self {
         let Case { ty, epilogue, n_rows, n_cols, n_tokens, seed } = case;
         let mut random = Random::new(seed);
         let padded = n_rows.next_multiple_of(GROUP);
@@ -46,7 +61,10 @@ impl Problem {
         } else {
             one(&mut random, ty, n_rows, n_cols)
         };
-        let x = random.vector(n_tokens * n_cols, 3.0);
+        let mut x = random.vector(n_tokens * n_cols, 3.0);
+        if x_floats == Floats::F16 {
+            x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        }
         let bias = random.vector(n_rows, 2.0);
         let before = random.vector(n_tokens * n_rows, 2.0);
 
@@ -60,14 +78,13 @@ impl Problem {
         memory.weights[bias_at..][..padded].fill(0);
         memory.weights[bias_at..][..n_rows].copy_from_slice(&words(&bias));
         // Strides with room behind the rows, filled with what must not be read and not be written.
-        let x_stride = n_cols.next_multiple_of(32) + 4 * random.below(3);
-        let y_stride = padded + 4 * random.below(3);
+        let x_stride = words_of(x_floats, n_cols.next_multiple_of(32)) + 4 * random.below(3);
+        let y_stride = words_of(y_floats, padded) + 4 * random.below(3);
         let x_at = GUARD + 4 * random.below(8);
         let y_at = x_at + n_tokens * x_stride + GUARD;
         memory.scratch = vec![POISON; y_at + n_tokens * y_stride + GUARD];
         for t in 0..n_tokens {
-            memory.scratch[x_at + t * x_stride..][..n_cols]
-                .copy_from_slice(&words(&x[t * n_cols..][..n_cols]));
+            put(&mut memory.scratch[x_at + t * x_stride..], x_floats, &x[t * n_cols..][..n_cols]);
             if epilogue == Epilogue::Add {
                 let row = &mut memory.scratch[y_at + t * y_stride..][..padded];
                 row.fill(0);
@@ -84,12 +101,19 @@ impl Problem {
             y: y_at as u32,
             y_stride: y_stride as u32,
             bias: bias_at as u32,
+            y_floats,
+            halves,
             expected: Vec::with_capacity(n_tokens * n_rows),
         };
         for x in x.chunks(n_cols) {
             for (row, &bias) in bias.iter().enumerate() {
                 let before = before[this.expected.len()];
-                this.expected.push(this.output(&values, x, row, bias, before));
+                let (value, bound) = this.output(&values, x, row, bias, before);
+                let rounding = match y_floats {
+                    Floats::F32 => 0.0,
+                    Floats::F16 => value.abs() * 0.5f64.powi(11) + 0.5f64.powi(24),
+                };
+                this.expected.push((value, bound + rounding));
             }
         }
         this
@@ -133,8 +157,16 @@ impl Problem {
         // Types with minimums sum x beside the product; their terms are larger than the weights.
         let slack = if gguf::format::has_min(self.case.ty) { 8.0 } else { 1.0 };
         let more = f64::from(more);
-        let abs = abs.iter().sum::<f64>() + more.abs();
-        (sums.iter().sum::<f64>() + more, slack * dot_bound(x.len() + 1, abs))
+        let abs = abs.iter().sum::<f64>();
+        let mut bound = slack * dot_bound(x.len() + 1, abs + more.abs());
+        if self.halves {
+            // Each factor is rounded to 11 bits, a weight below 2^-14 to a multiple of 2^-24; and matrix units need not round
+            // their sums to nearest.
+            let size = x.iter().map(|&x| f64::from(x).abs()).sum::<f64>();
+            bound +=
+                abs * 1.001 * 0.5f64.powi(10) + size * 0.5f64.powi(25) + 3.0 * dot_bound(x.len() + 1, abs);
+        }
+        (sums.iter().sum::<f64>() + more, bound)
     }
 
     /// Checks every output, and that nothing else was written. Gives back the largest part of its bound that an error took.
@@ -143,9 +175,10 @@ impl Problem {
         let padded = n_rows.next_multiple_of(GROUP);
         let mut worst = 0f64;
         let mut untouched = after.scratch.clone();
+        let len = words_of(self.y_floats, padded);
         for t in 0..n_tokens {
             let at = self.y as usize + t * self.y_stride as usize;
-            let row = floats(&after.scratch[at..at + padded]);
+            let row = taken(&after.scratch[at..at + len], self.y_floats);
             for (i, (got, (value, bound))) in
                 row.iter().zip(&self.expected[t * n_rows..][..n_rows]).enumerate()
             {
@@ -161,7 +194,7 @@ impl Problem {
             if row[n_rows..].iter().any(|&v| v != 0.0) {
                 return Err(format!("{:?}: token {t}: rows past the end are not zero", self.case));
             }
-            untouched[at..at + padded].copy_from_slice(&self.memory.scratch[at..at + padded]);
+            untouched[at..at + len].copy_from_slice(&self.memory.scratch[at..at + len]);
         }
         match untouched == self.memory.scratch
             && after.kv == self.memory.kv
@@ -180,6 +213,37 @@ impl Problem {
     /// Changes one weight of a type of 4 bits by half of its range: the outputs of its row must be refused.
     pub(super) fn spoil(&mut self) {
         self.memory.weights[self.starts[0] as usize] ^= 0x80;
+    }
+}
+
+/// Words that `n` numbers take.
+fn words_of(floats: Floats, n: usize) -> usize {
+    match floats {
+        Floats::F32 => n,
+        Floats::F16 => n / 2,
+    }
+}
+
+fn put(to: &mut [u32], floats: Floats, values: &[f32]) {
+    match floats {
+        Floats::F32 => to[..values.len()].copy_from_slice(&words(values)),
+        Floats::F16 => {
+            for (i, v) in values.iter().enumerate() {
+                let shift = i % 2 * 16;
+                let half = u32::from(f16::from_f32(*v).to_bits());
+                to[i / 2] = to[i / 2] & !(0xffff << shift) | half << shift;
+            }
+        }
+    }
+}
+
+fn taken(from: &[u32], floats: Floats) -> Vec<f32> {
+    match floats {
+        Floats::F32 => super::floats(from),
+        Floats::F16 => {
+            let halves = from.iter().flat_map(|&w| [w as u16, (w >> 16) as u16]);
+            halves.map(|h| f16::from_bits(h).to_f32()).collect()
+        }
     }
 }
 

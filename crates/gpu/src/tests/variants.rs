@@ -2,7 +2,7 @@
 
 use super::history::heads;
 use super::matvec::TYPES;
-use crate::device::Caps;
+use crate::device::{Caps, MatrixSize};
 use crate::kernels::Kernel;
 use crate::kernels::argmax::Argmax;
 use crate::kernels::attend::{Attend, Output, Queries};
@@ -10,7 +10,10 @@ use crate::kernels::attend_prompt::AttendPrompt;
 use crate::kernels::copy::Copy;
 use crate::kernels::draw::Draw;
 use crate::kernels::embed::{Embed, Ids};
+use crate::kernels::floats::Floats;
 use crate::kernels::gemm::{Gemm, Tile};
+use crate::kernels::gemm_choice;
+use crate::kernels::gemm_matrix::GemmMatrix;
 use crate::kernels::heads::{Heads, Rotation};
 use crate::kernels::matvec::{Epilogue, Matvec, Prologue};
 use crate::kernels::matvec_rows::{MOST_TOKENS, MatvecRows};
@@ -29,11 +32,25 @@ const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilog
 const EPS: f32 = 1e-5;
 
 /// What an M1 offers.
-pub(super) const APPLE: Caps =
-    Caps { subgroups: true, max_threads: 1024, workgroup_memory: 32 << 10, max_binding: 4 << 30 };
+pub(super) const APPLE: Caps = Caps {
+    subgroups: true,
+    max_threads: 1024,
+    workgroup_memory: 32 << 10,
+    max_binding: 4 << 30,
+    matrices: None,
+};
 /// The least that an adapter must offer.
-pub(super) const LEAST: Caps =
-    Caps { subgroups: false, max_threads: 256, workgroup_memory: 16 << 10, max_binding: 128 << 20 };
+pub(super) const LEAST: Caps = Caps {
+    subgroups: false,
+    max_threads: 256,
+    workgroup_memory: 16 << 10,
+    max_binding: 128 << 20,
+    matrices: None,
+};
+/// An M1 with its matrix units; and those of others.
+pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };
+pub(super) const MATRICES: Caps =
+    Caps { workgroup_memory: 48 << 10, matrices: Some(MatrixSize::Sixteen), ..APPLE };
 
 /// The variants that an adapter with these abilities may be given.
 pub(super) fn all(caps: Caps) -> Vec<Kernel> {
@@ -50,7 +67,9 @@ pub(super) fn all(caps: Caps) -> Vec<Kernel> {
     }
     for n_cols in [32, 91, 576, 4096, 8192] {
         all.push(SiluMul { n_cols }.kernel());
-        all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits() }.kernel());
+        for y in [Floats::F32, Floats::F16] {
+            all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits(), y }.kernel());
+        }
     }
     for penalties in [false, true] {
         for noise in [false, true] {
@@ -74,6 +93,11 @@ pub(super) fn all(caps: Caps) -> Vec<Kernel> {
         all.extend(attention(heads(n_heads, n_kv_heads, head_dim), caps));
     }
     all
+}
+
+/// Those of them that others may not be given, for their matrix units.
+pub(super) fn on_matrix_units(caps: Caps) -> impl Iterator<Item = Kernel> {
+    all(caps).into_iter().filter(|kernel| matches!(kernel, Kernel::GemmMatrix(_) | Kernel::AttendMatrix(_)))
 }
 
 /// Matrix products.
@@ -100,6 +124,20 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
             );
         }
     }
+    if let Some(size) = caps.matrices {
+        for (i, tile) in gemm_choice::tiles(caps, size).enumerate() {
+            let epilogue = EPILOGUES[i % 4];
+            let epilogue = match epilogue {
+                Epilogue::SiluMul if !tile.pairs_rows(size) => Epilogue::Add,
+                other => other,
+            };
+            let epilogue = if tile.whole { Epilogue::Add } else { epilogue };
+            for (j, n_cols) in [whole, ragged].into_iter().enumerate() {
+                let floats = [Floats::F32, Floats::F16][(i + j) % 2];
+                all.push(GemmMatrix::new(ty, n_cols, epilogue, [floats; 2], tile, size).kernel());
+            }
+        }
+    }
     for n_tokens in 2..=MOST_TOKENS {
         let n_cols = [whole, long, ragged][n_tokens % 3];
         all.push(MatvecRows::new(ty, n_cols, n_tokens, EPILOGUES[n_tokens % 4], caps).kernel());
@@ -110,7 +148,9 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
 /// What is done with heads of one size.
 fn attention(heads: Heads, caps: Caps) -> Vec<Kernel> {
     let mut all = vec![MergeAttention::new(heads).kernel()];
-    all.extend(AttendPrompt::new(heads, caps).map(AttendPrompt::kernel));
+    for caps in [caps, Caps { matrices: None, ..caps }] {
+        all.extend(AttendPrompt::new(heads, caps).map(AttendPrompt::kernel));
+    }
     for splits in [1, 4] {
         let prologue = Prologue::Merge { heads, splits };
         all.push(Matvec::new(TensorType::Q4_0, heads.width(), 64, prologue, Epilogue::Add, caps).kernel());
@@ -135,6 +175,7 @@ fn file(kernel: Kernel) -> &'static str {
         Kernel::Matvec(_) => "matvec",
         Kernel::MatvecRows(_) => "matvec_rows",
         Kernel::Gemm(_) => "gemm",
+        Kernel::GemmMatrix(_) => "gemm_matrix",
         Kernel::Embed(_) => "embed",
         Kernel::RmsNorm(_) => "rms_norm",
         Kernel::Argmax(_) => "argmax",
@@ -144,6 +185,7 @@ fn file(kernel: Kernel) -> &'static str {
         Kernel::RopeKv(_) => "rope_kv",
         Kernel::Attend(_) => "attend",
         Kernel::AttendPrompt(_) => "attend_prompt",
+        Kernel::AttendMatrix(_) => "attend_matrix",
         Kernel::MergeAttention(_) => "merge_attention",
         Kernel::SiluMul(_) => "silu_mul",
     }
@@ -156,7 +198,15 @@ fn every_kernel_has_variants() {
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl").map(str::to_owned))
         .collect();
-    for caps in [APPLE, LEAST] {
+    for caps in [APPLE, LEAST, APPLE_MATRICES, MATRICES] {
+        let shaders: BTreeSet<String> = shaders
+            .iter()
+            .filter(|file| match file.as_str() {
+                "attend_matrix" => caps.matrices == Some(MatrixSize::Sixteen),
+                file => caps.matrices.is_some() || !file.ends_with("_matrix"),
+            })
+            .cloned()
+            .collect();
         let variants = all(caps);
         let files: BTreeSet<String> = variants.iter().map(|&kernel| file(kernel).to_owned()).collect();
         assert_eq!(files, shaders, "shaders beside their variants");

@@ -1,0 +1,385 @@
+//! Attention of many rows of one sequence on matrix units; what comes in and out is as in `attend_prompt`.
+//!
+//! Requires: `Caps::matrices`; heads of 32 or of a multiple of 64, which four subgroups can share. Launch: a workgroup of four subgroups for a head and a tile of 32
+//! rows.
+//!
+//! A tile goes through blocks of 32 or 64 keys. Scores leave the matrices through workgroup memory, where they become shares in
+//! f16. Sums stay in the matrices, which cannot be scaled there: shares are relative to a top score that is kept until another is
+//! 2^10 times its weight, and only then all sums go through workgroup memory once.
+//! Numerics: queries, keys, values and shares in f16, products and sums in f32: scores are within 2^-10 of the sum of their
+//! products' magnitudes, and outputs within 2^-10 of theirs beside.
+//! Source: own; the softmax over tiles follows arXiv 2205.14135.
+
+use super::Kernel;
+use super::heads::Heads;
+use crate::device::{Caps, MatrixSize};
+use crate::shader::Shader;
+use std::fmt::Write;
+
+pub(super) const ROWS: usize = 32;
+const THREADS: usize = 128;
+const SUBGROUPS: usize = 4;
+/// Edge of the blocks in which sums leave the matrices.
+const BLOCK: usize = 16;
+
+/// A variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AttendMatrix {
+    heads: Heads,
+    /// Keys of a block.
+    keys: usize,
+    size: MatrixSize,
+}
+
+impl AttendMatrix {
+    /// The variant with the most keys that fits the workgroup memory, if these heads have one.
+    pub(crate) fn new(heads: Heads, caps: Caps) -> Option<Self> {
+        let shared = heads.head_dim == 32 || heads.head_dim.is_multiple_of(64);
+        // Its matrices begin as zeros by themselves, which Metal's specification does not promise of those of 8.
+        let size = caps.matrices.filter(|&size| shared && size != MatrixSize::Eight)?;
+        let fits = |this: &Self| this.workgroup_bytes() <= caps.workgroup_memory as usize;
+        [64, 32].map(|keys| Self { heads, keys, size }).into_iter().find(fits)
+    }
+
+    fn workgroup_bytes(&self) -> usize {
+        let heads = 2 * (self.heads.head_dim + 8) * (ROWS + 2 * self.keys);
+        let shares = 2 * (self.keys + 8) * ROWS;
+        heads + shares + 4 * ROWS * (self.keys + 16) + 4 * ROWS + 16
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("attend_matrix_{}x{}", self.keys, self.heads.head_dim)
+    }
+
+    pub(crate) fn kernel(self) -> Kernel {
+        Kernel::AttendMatrix(self)
+    }
+
+    pub(crate) fn source(&self) -> String {
+        let skeleton = include_str!("attend_matrix.wgsl")
+            .replace(
+                "// <subgroup>",
+                if self.size.emulated() { "" } else { "@builtin(subgroup_id) own_subgroup: u32" },
+            )
+            .replace("// <own subgroup>", if self.size.emulated() { "t / 32u" } else { "own_subgroup" })
+            .replace("// <variables>", &self.variables())
+            .replacen("// <load first keys>", &self.load('k', "0u"), 1)
+            .replacen("// <load values and keys>", &(self.load('v', "0u") + &self.load('k', "1u")), 1)
+            .replacen(
+                "// <load values and keys>",
+                &(self.load('v', "round + 1u") + &self.load('k', "round + 2u")),
+                1,
+            )
+            .replace("// <stage keys>", &self.stage_keys())
+            .replace("// <stage values>", &self.stage_values())
+            .replace("// <scores>", &self.scores())
+            .replace("// <softmax>", &self.softmax())
+            .replace("// <rescale>", &self.rescale())
+            .replace("// <mix>", &self.mix())
+            .replace("// <store>", &self.store());
+        let shader = Shader::default().text(self.size.enables());
+        let shader = self
+            .heads
+            .constants(shader)
+            .constant("ROWS", ROWS)
+            .constant("KEYS", self.keys)
+            .text(&skeleton)
+            .text(&self.arrays())
+            .bindings()
+            .text("const LOWEST: f32 = -3.0e38;")
+            .text(include_str!("../shared/kv_cache.wgsl"));
+        let shader = if self.size.emulated() { shader.text(EMULATED) } else { shader };
+        self.heads.access(shader).finish()
+    }
+
+    /// The arrays that matrices are loaded from.
+    fn arrays(&self) -> String {
+        let mut text = "fn clamped(v: vec4<f32>) -> vec4<f32> { return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); }\n".to_owned();
+        for (one, all, n) in [
+            ("query", "queries", "ROWS * HEAD_STRIDE"),
+            ("key", "keys", "KEYS * HEAD_STRIDE"),
+            ("value", "values", "KEYS * HEAD_STRIDE"),
+            ("share", "shares", "ROWS * SHARE_STRIDE"),
+        ] {
+            let _ = match self.size.vectors() {
+                true => writeln!(
+                    text,
+                    "var<workgroup> {all}: array<vec4<f16>, {n}>;\n\
+                     fn put_{one}(i: u32, v: vec4<f16>) {{ {all}[i] = v; }}"
+                ),
+                false => writeln!(
+                    text,
+                    "var<workgroup> {all}: array<f16, 4u * {n}>;\n\
+                     fn put_{one}(i: u32, v: vec4<f16>) {{\n  {all}[4u * i] = v.x;\n  {all}[4u * i + 1u] = v.y;\n\
+                     \x20 {all}[4u * i + 2u] = v.z;\n  {all}[4u * i + 3u] = v.w;\n}}"
+                ),
+            };
+        }
+        text
+    }
+
+    /// Quads of a block's keys, or values, that a thread brings in.
+    fn loads(&self) -> usize {
+        self.keys * self.heads.head_dim / 4 / THREADS
+    }
+
+    /// The matrices of sums of a subgroup: along the rows, and along the head.
+    fn sums(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let edge = self.size.edge();
+        let along = self.heads.head_dim / SUBGROUPS / edge;
+        // Heads of 32 have less than a matrix for each of four subgroups.
+        let (rows, along) = if along == 0 { (ROWS / edge / 2, 1) } else { (ROWS / edge, along) };
+        (0..rows).flat_map(move |i| (0..along).map(move |j| (i, j)))
+    }
+
+    /// The first row and the first element of the head of a subgroup's sums.
+    fn sums_at(&self) -> (String, String) {
+        let edge = self.size.edge();
+        match self.heads.head_dim / SUBGROUPS / edge {
+            0 => (format!("subgroup / 2u * {}u", ROWS / 2), format!("subgroup % 2u * {edge}u")),
+            along => ("0u".into(), format!("subgroup * {}u", along * edge)),
+        }
+    }
+
+    fn variables(&self) -> String {
+        let mut text = String::new();
+        for i in 0..self.loads() {
+            let _ = writeln!(text, "  var k{i}: vec4<f16>;\n  var v{i}: vec4<f16>;");
+        }
+        for (i, j) in self.sums() {
+            let _ = writeln!(text, "  var o{i}_{j}: {};", self.size.result());
+        }
+        let (row, element) = self.sums_at();
+        let (rows, keys) = self.score_grid();
+        let _ = writeln!(
+            text,
+            "  let own_row = {row};\n  let own_element = {element};\n\
+             \x20 let score_row = subgroup / {}u * {}u;\n  let score_key = subgroup % {}u * {}u;",
+            SUBGROUPS / rows,
+            ROWS / rows,
+            keys,
+            self.keys / keys
+        );
+        text
+    }
+
+    /// Subgroups along the rows and along the keys when scores are made.
+    fn score_grid(&self) -> (usize, usize) {
+        if self.keys == 64 { (1, 4) } else { (2, 2) }
+    }
+
+    /// The quads of a block's keys (`k`) or values (`v`) into variables.
+    fn load(&self, what: char, block: &str) -> String {
+        let per_block = 32 * self.heads.head_dim / 4 / THREADS;
+        let mut text = String::from("  {\n");
+        for part in 0..self.keys / 32 {
+            let _ = writeln!(
+                text,
+                "  let at{part} = block_at(kv_head, ({block}) * {}u + {part}u, last_block){} + t;",
+                self.keys / 32,
+                if what == 'v' { " + 2u * VALUES" } else { "" }
+            );
+            for i in 0..per_block {
+                let _ = writeln!(
+                    text,
+                    "  {what}{} = kv_halves[at{part} + {}u];",
+                    part * per_block + i,
+                    i * THREADS
+                );
+            }
+        }
+        text + "  }\n"
+    }
+
+    fn stage_keys(&self) -> String {
+        (0..self.loads()).fold(String::new(), |mut text, i| {
+            let item = format!("(t + {}u)", i * THREADS);
+            let _ = writeln!(text, "  put_key({item} / QUADS * HEAD_STRIDE + {item} % QUADS, k{i});");
+            text
+        })
+    }
+
+    /// What is behind the last key may be anything, and is zeroed: a share of 0 does not make up for it.
+    fn stage_values(&self) -> String {
+        (0..self.loads()).fold(String::new(), |mut text, i| {
+            let item = format!("(t + {}u)", i * THREADS);
+            let _ = writeln!(
+                text,
+                "  put_value({item} / QUADS * HEAD_STRIDE + {item} % QUADS, \
+                 select(vec4<f16>(), v{i}, round * KEYS + {item} / QUADS <= last));"
+            );
+            text
+        })
+    }
+
+    fn scores(&self) -> String {
+        let edge = self.size.edge();
+        let (grid_rows, grid_keys) = self.score_grid();
+        let (rows, keys) = (ROWS / grid_rows / edge, self.keys / grid_keys / edge);
+        let (dim, stride) = (self.heads.head_dim, self.heads.head_dim + 8);
+        let mut text = String::from("  {\n");
+        for (i, j) in (0..rows).flat_map(|i| (0..keys).map(move |j| (i, j))) {
+            let _ = writeln!(text, "  var s{i}_{j}: {};", self.size.result());
+        }
+        for d in (0..dim).step_by(edge) {
+            text.push_str("  {\n");
+            for i in 0..rows {
+                let at = format!("(score_row + {}u) * HEAD_STRIDE + {}u", i * edge, d / 4);
+                let _ = writeln!(text, "  let a{i} = {};", self.size.load("B", "queries", &at, stride));
+            }
+            for j in 0..keys {
+                let at = format!("(score_key + {}u) * HEAD_STRIDE + {}u", j * edge, d / 4);
+                let _ = writeln!(text, "  let b{j} = {};", self.size.load("A", "keys", &at, stride));
+                for i in 0..rows {
+                    let sum = format!("s{i}_{j}");
+                    let product = self.size.multiply_add("score", &format!("b{j}"), &format!("a{i}"), &sum);
+                    let _ = writeln!(text, "  {sum} = {product};");
+                }
+            }
+            text.push_str("  }\n");
+        }
+        for (i, j) in (0..rows).flat_map(|i| (0..keys).map(move |j| (i, j))) {
+            let at = format!("(score_row + {}u) * SCORE_STRIDE + score_key + {}u", i * edge, j * edge);
+            let _ = writeln!(text, "  {}", self.size.store_scores(&format!("s{i}_{j}"), &at, "SCORE_STRIDE"));
+        }
+        text + "  }\n"
+    }
+
+    fn softmax(&self) -> String {
+        let quads = self.keys / 16;
+        let mut text = String::from("  {\n  var high = LOWEST;\n");
+        for i in 0..quads {
+            let _ = writeln!(
+                text,
+                "  let on{i} = vec4<u32>(round * KEYS + (part + {0}u) * 4u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(position);\n\
+                 \x20 let s{i} = select(vec4<f32>(LOWEST), score_quad(row, part + {0}u), on{i});\n\
+                 \x20 high = max(high, max(max(s{i}.x, s{i}.y), max(s{i}.z, s{i}.w)));",
+                4 * i
+            );
+        }
+        text.push_str(
+            "  high = max(high, subgroupShuffleXor(high, 1u));\n\
+             \x20 high = max(high, subgroupShuffleXor(high, 2u));\n\
+             \x20 let grown = high > top + HEADROOM;\n\
+             \x20 let fade = select(1.0, power(top - high), grown);\n\
+             \x20 top = select(top, high, grown);\n\
+             \x20 if (part == 0u) { factors[row] = fade; }\n\
+             \x20 if (grown && round > 0u) { rescaled = 1u; }\n\
+             \x20 var sum = 0.0;\n",
+        );
+        for i in 0..quads {
+            let _ = writeln!(
+                text,
+                "  let w{i} = select(vec4<f32>(), powers(s{i} - top), on{i});\n\
+                 \x20 sum += (w{i}.x + w{i}.y) + (w{i}.z + w{i}.w);\n\
+                 \x20 put_share(row * SHARE_STRIDE + part + {}u, vec4<f16>(w{i}));",
+                4 * i
+            );
+        }
+        text.push_str(
+            "  sum += subgroupShuffleXor(sum, 1u);\n  sum += subgroupShuffleXor(sum, 2u);\n\
+             \x20 total = total * fade + sum;\n  }\n",
+        );
+        text
+    }
+
+    /// All sums through workgroup memory, times their rows' factors.
+    fn rescale(&self) -> String {
+        let edge = self.size.edge();
+        let mut text = format!("  let own_block = subgroup * {}u;\n", BLOCK * BLOCK);
+        for (i, j) in self.sums() {
+            let _ = writeln!(
+                text,
+                "  {}\n  workgroupBarrier();\n\
+                 \x20 for (var i = lane; i < {}u; i += 32u) {{\n\
+                 \x20   scores[own_block + i / {edge}u * {BLOCK}u + i % {edge}u] *= factors[own_row + {}u + i / {edge}u];\n\
+                 \x20 }}\n  workgroupBarrier();\n\
+                 \x20 {}\n  workgroupBarrier();",
+                (self.size.store_scores(&format!("o{i}_{j}"), "own_block", "16u")),
+                edge * edge,
+                i * edge,
+                (self.size.load_scores(&format!("o{i}_{j}"), "own_block", "16u")),
+            );
+        }
+        text
+    }
+
+    fn mix(&self) -> String {
+        let edge = self.size.edge();
+        let (stride, shares) = (self.heads.head_dim + 8, self.keys + 8);
+        let sums: Vec<_> = self.sums().collect();
+        let rows = sums.iter().map(|s| s.0).max().unwrap_or(0) + 1;
+        let along = sums.iter().map(|s| s.1).max().unwrap_or(0) + 1;
+        let mut text = String::new();
+        for k in (0..self.keys).step_by(edge) {
+            text.push_str("  {\n");
+            for i in 0..rows {
+                let at = format!("(own_row + {}u) * SHARE_STRIDE + {}u", i * edge, k / 4);
+                let _ = writeln!(text, "  let a{i} = {};", self.size.load("B", "shares", &at, shares));
+            }
+            for j in 0..along {
+                let at = format!("{k}u * HEAD_STRIDE + own_element / 4u + {}u", j * edge / 4);
+                let load = self.size.load_columns("values", &at, stride);
+                let _ = writeln!(text, "  let b{j} = {load};");
+                for i in 0..rows {
+                    let sum = format!("o{i}_{j}");
+                    let product = self.size.multiply_add("mixture", &format!("b{j}"), &format!("a{i}"), &sum);
+                    let _ = writeln!(text, "  {sum} = {product};");
+                }
+            }
+            text.push_str("  }\n");
+        }
+        text
+    }
+
+    /// Sums over totals, block by block.
+    fn store(&self) -> String {
+        let edge = self.size.edge();
+        let mut text = format!("  let own_block = subgroup * {}u;\n", BLOCK * BLOCK);
+        for (i, j) in self.sums() {
+            let _ = writeln!(
+                text,
+                "  {}\n  workgroupBarrier();\n\
+                 \x20 for (var i = lane; i < {}u; i += 32u) {{\n\
+                 \x20   let r = own_row + {}u + i / {quads}u;\n\
+                 \x20   let at = own_block + i / {quads}u * {BLOCK}u + i % {quads}u * 4u;\n\
+                 \x20   let v = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);\n\
+                 \x20   if (first_row + r <= last_row) {{\n\
+                 \x20     let to = p.out + (first_row + r) * p.out_stride + head * HEAD_DIM;\n\
+                 \x20     store_head_quad(to, own_element / 4u + {}u + i % {quads}u, factors[r] * v);\n\
+                 \x20   }}\n  }}\n  workgroupBarrier();",
+                (self.size.store_scores(&format!("o{i}_{j}"), "own_block", "16u")),
+                edge * edge / 4,
+                i * edge,
+                j * edge / 4,
+                quads = edge / 4,
+            );
+        }
+        text
+    }
+}
+
+// What the tests put in place of matrix units; see `gemm_matrix`.
+const EMULATED: &str = "
+struct Eighth { low: vec4<f32>, high: vec4<f32> }
+fn score(lane: u32, a: u32, b: u32, c: Eighth) -> Eighth {
+  var sum = c;
+  for (var k = 0u; k < 4u; k += 1u) {
+    let query = vec4<f32>(queries[b + lane / 2u * HEAD_STRIDE + k]);
+    for (var i = 0u; i < 4u; i += 1u) {
+      let key = lane % 2u * 8u + i;
+      sum.low[i] += dot(vec4<f32>(keys[a + key * HEAD_STRIDE + k]), query);
+      sum.high[i] += dot(vec4<f32>(keys[a + (key + 4u) * HEAD_STRIDE + k]), query);
+    }
+  }
+  return sum;
+}
+fn mixture(lane: u32, a: u32, b: u32, c: Eighth) -> Eighth {
+  var sum = c;
+  for (var k = 0u; k < 16u; k += 1u) {
+    let share = f32(shares[b + lane / 2u * SHARE_STRIDE + k / 4u][k % 4u]);
+    sum.low += share * vec4<f32>(values[a + k * HEAD_STRIDE + lane % 2u * 2u]);
+    sum.high += share * vec4<f32>(values[a + k * HEAD_STRIDE + lane % 2u * 2u + 1u]);
+  }
+  return sum;
+}";

@@ -1,0 +1,87 @@
+// Attention of many rows of one sequence on matrix units: a tile of rows of one head over blocks of keys. Composed in
+// attend_matrix.rs, which writes out the marked lines.
+struct Params {
+  q: u32, stride: u32, out: u32, out_stride: u32, kv: u32, first: u32, table: u32, n_rows: u32,
+}
+var<immediate> p: Params;
+// Keys and values in halves, four to a quad.
+@group(1) @binding(0) var<storage, read_write> kv_halves: array<vec4<f16>>;
+// Quads of a head; quads of the rows below, which begin in different banks.
+const QUADS: u32 = HEAD_DIM / 4u;
+const HEAD_STRIDE: u32 = QUADS + 2u;
+const SHARE_STRIDE: u32 = KEYS / 4u + 2u;
+const SCORE_STRIDE: u32 = KEYS + 16u;
+const THREADS: u32 = 128u;
+// What a row's top score may grow by before everything is brought to a new scale: shares stay within the range of f16.
+const HEADROOM: f32 = 10.0;
+// [ROWS, KEYS], and blocks of results on their way to and from matrices.
+var<workgroup> scores: array<f32, ROWS * SCORE_STRIDE>;
+// What each row is to be multiplied with.
+var<workgroup> factors: array<f32, ROWS>;
+// Whether any row has a new scale.
+var<workgroup> rescaled: u32;
+
+fn power(x: f32) -> f32 { return exp2(max(x, -200.0)); }
+fn powers(x: vec4<f32>) -> vec4<f32> { return exp2(max(x, vec4<f32>(-200.0))); }
+// The first quad of key `32 block` of a head; behind the last block it is the last one.
+fn block_at(kv_head: u32, block: u32, last_block: u32) -> u32 {
+  return 2u * key_at(p.table, kv_head, 32u * min(block, last_block));
+}
+fn score_quad(row: u32, i: u32) -> vec4<f32> {
+  let at = row * SCORE_STRIDE + 4u * i;
+  return vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32, // <subgroup>
+) {
+  let subgroup = // <own subgroup>
+  ;
+  let lane = t % 32u;
+  let head = wg.x;
+  let kv_head = head / GROUP;
+  // The last rows have the most keys, and go first.
+  let first_row = ((p.n_rows + ROWS - 1u) / ROWS - 1u - wg.y) * ROWS;
+  let last_row = min(first_row + ROWS, p.n_rows) - 1u;
+  let last = p.first + last_row;
+  let last_block = last / 32u;
+  let n_rounds = last / KEYS + 1u;
+  // For the softmax four threads have a row, and every fourth quad of its scores.
+  let row = t / 4u;
+  let part = t % 4u;
+  let position = p.first + min(first_row + row, last_row);
+  var top = LOWEST;
+  var total = 0.0;
+  // <variables>
+  // <load first keys>
+  for (var i = t; i < ROWS * QUADS; i += THREADS) {
+    let at = p.q + min(first_row + i / QUADS, last_row) * p.stride + head * HEAD_DIM;
+    put_query(i / QUADS * HEAD_STRIDE + i % QUADS, vec4<f16>(clamped(SCALE * 1.44269504 * head_quad(at, i % QUADS))));
+  }
+  if (t == 0u) { rescaled = 0u; }
+  // <stage keys>
+  // <load values and keys>
+  workgroupBarrier();
+  // <scores>
+  workgroupBarrier();
+  for (var round = 0u; round < n_rounds; round += 1u) {
+    // <stage values>
+    // <stage keys>
+    // <load values and keys>
+    // <softmax>
+    let rescale = workgroupUniformLoad(&rescaled);
+    if (rescale != 0u) {
+      // <rescale>
+      if (t == 0u) { rescaled = 0u; }
+    }
+    // <mix>
+    // <scores>
+    workgroupBarrier();
+  }
+  if (part == 0u) { factors[row] = 1.0 / total; }
+  workgroupBarrier();
+  // <store>
+  if (head == N_HEADS - 1u && first_row + row <= last_row) {
+    zero_tail(p.out + (first_row + row) * p.out_stride, part, 4u);
+  }
+}

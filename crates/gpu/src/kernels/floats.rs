@@ -1,0 +1,10 @@
+//! How rows of numbers lie in `scratch`.
+
+/// A format of intermediate results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Floats {
+    F32,
+    /// Two in a word, for what goes into matrix units and nowhere else. Offsets and strides still count words; numbers beyond
+    /// the range are its largest.
+    F16,
+}

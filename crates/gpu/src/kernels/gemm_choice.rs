@@ -1,0 +1,178 @@
+//! Which kernel computes Y = X W^T for many rows of X, in which tile.
+
+use super::Kernel;
+use super::floats::Floats;
+use super::gemm::{Gemm, Tile};
+use super::gemm_matrix::{GemmMatrix, MatrixTile};
+use super::matvec::Epilogue;
+use crate::device::{Caps, MatrixSize};
+use crate::layout::GROUP;
+use gguf::TensorType;
+
+/// A product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) ty: TensorType,
+    pub(crate) n_tokens: usize,
+    pub(crate) n_cols: usize,
+    /// Row groups of W, gate and up together.
+    pub(crate) n_groups: usize,
+    pub(crate) epilogue: Epilogue,
+    /// Of X, and of Y; F16 where [`takes_halves`], and for Y with `SiluMul` only.
+    pub(crate) floats: [Floats; 2],
+}
+
+/// Whether products with many rows of X read F16: then whatever they read is better written so.
+pub(crate) fn takes_halves(caps: Caps) -> bool {
+    caps.matrices.is_some()
+}
+
+/// The kernel for a product, and its grid; its parameters are [`super::gemm::Params`].
+pub(crate) fn pick(product: Product, caps: Caps) -> (Kernel, [u32; 3]) {
+    let Product { ty, n_tokens, n_cols, n_groups, epilogue, floats } = product;
+    match caps.matrices.and_then(|size| Some((size, best_tile(product, caps, size)?))) {
+        Some((size, tile)) => {
+            let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size);
+            (kernel.kernel(), kernel.grid(n_tokens, n_groups))
+        }
+        None => {
+            let kernel = Gemm::new(ty, n_cols, epilogue, Tile::pick(n_tokens, n_groups, caps));
+            (kernel.kernel(), kernel.grid(n_tokens, n_groups))
+        }
+    }
+}
+
+/// Multiprocessors of the device that the costs were measured on (H200). What matters is how many tiles there are for each.
+const PROCESSORS: usize = 132;
+
+/// A tile, how many of them a multiprocessor has at a time, and what such a round takes there, in nanoseconds: for each column,
+/// and at its ends.
+type Cost = (MatrixTile, usize, f64, f64);
+
+/// Measured with Q4_0 at the shapes of models of 135 M, 1 B and 8 B, 16 to 2048 tokens.
+const COSTS: [Cost; 10] = [
+    (tile(32, 64, 64, [2, 2], 1), 2, 10.8, 300.0),
+    (tile(32, 64, 64, [2, 2], 2), 1, 9.8, 300.0),
+    (tile(32, 64, 128, [2, 2], 1), 1, 9.2, 300.0),
+    (tile(64, 64, 64, [2, 2], 1), 2, 13.2, 400.0),
+    (tile(64, 64, 128, [4, 2], 1), 1, 9.5, 400.0),
+    (tile(64, 192, 64, [2, 4], 1), 1, 16.5, 1200.0),
+    (tile(64, 192, 64, [4, 2], 1), 1, 17.5, 1200.0),
+    (tile(128, 128, 64, [4, 2], 1), 1, 17.5, 2500.0),
+    (MatrixTile { whole: true, ..tile(128, 192, 64, [4, 2], 1) }, 1, 21.0, 3000.0),
+    (tile(128, 256, 32, [4, 2], 1), 1, 34.0, 4000.0),
+];
+/// What a last step that is not whole costs every step.
+const RAGGED: f64 = 1.5;
+
+const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
+    MatrixTile { tokens, rows, depth, subgroups, buffers, whole: false }
+}
+
+/// Every tile that `pick` may choose on a device.
+#[cfg(test)]
+pub(crate) fn tiles(caps: Caps, size: MatrixSize) -> impl Iterator<Item = MatrixTile> {
+    costs(caps, size).map(|(tile, ..)| tile)
+}
+
+fn costs(caps: Caps, size: MatrixSize) -> impl Iterator<Item = Cost> {
+    let fits = move |tile: &MatrixTile| {
+        tile.memory() <= caps.workgroup_memory as usize
+            && tile.threads() <= caps.max_threads as usize
+            && (size.vectors() || !tile.whole)
+    };
+    COSTS.into_iter().filter(move |(tile, ..)| fits(tile))
+}
+
+/// The tile with which a product should take the least time: so many rounds of tiles, each as long as its steps.
+fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<MatrixTile> {
+    let Product { n_tokens, n_cols, n_groups, epilogue, .. } = product;
+    let can = |tile: &MatrixTile| match epilogue {
+        Epilogue::SiluMul => tile.pairs_rows(size),
+        _ if !tile.whole => true,
+        Epilogue::Store | Epilogue::Add => {
+            n_tokens.is_multiple_of(tile.tokens) && (n_groups * GROUP).is_multiple_of(tile.rows)
+        }
+        Epilogue::StoreBiased => false,
+    };
+    let cost = |&(tile, at_a_time, column, ends): &Cost| {
+        let tiles = n_tokens.div_ceil(tile.tokens) * (n_groups * GROUP).div_ceil(tile.rows);
+        let rounds = tiles.div_ceil(at_a_time * PROCESSORS);
+        let ragged = if n_cols.is_multiple_of(tile.depth) { 1.0 } else { RAGGED };
+        rounds as f64 * (n_cols as f64 * column * ragged + ends)
+    };
+    costs(caps, size)
+        .filter(|(tile, ..)| can(tile))
+        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        .map(|(tile, ..)| tile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_grow_with_the_work() {
+        let caps = Caps {
+            subgroups: true,
+            max_threads: 1024,
+            workgroup_memory: 48 << 10,
+            max_binding: 128 << 20,
+            matrices: Some(MatrixSize::Sixteen),
+        };
+        let pick = |caps: Caps, n_tokens, n_rows: usize, n_cols, epilogue| {
+            let floats = [Floats::F16, Floats::F32];
+            let product = Product {
+                ty: TensorType::Q4_0,
+                n_tokens,
+                n_cols,
+                n_groups: n_rows / GROUP,
+                epilogue,
+                floats,
+            };
+            let tile = best_tile(product, caps, caps.matrices.unwrap()).unwrap();
+            [tile.tokens, tile.rows, tile.depth]
+        };
+        // 8 B, a prompt and a batch.
+        assert_eq!(pick(caps, 512, 28672, 4096, Epilogue::SiluMul), [128, 128, 64]);
+        assert_eq!(pick(caps, 512, 6144, 4096, Epilogue::Store), [128, 192, 64]);
+        assert_eq!(pick(caps, 512, 4096, 14336, Epilogue::Add), [128, 128, 64]);
+        assert_eq!(pick(caps, 32, 4096, 4096, Epilogue::Add), [32, 64, 128]);
+        assert_eq!(pick(caps, 32, 28672, 4096, Epilogue::SiluMul), [32, 64, 64]);
+        // Tiles of the largest kind have to be whole.
+        assert_ne!(pick(caps, 500, 6144, 4096, Epilogue::Store), [128, 192, 64]);
+        assert_ne!(pick(caps, 512, 6144, 4096, Epilogue::StoreBiased), [128, 192, 64]);
+        // 135 M.
+        assert_eq!(pick(caps, 512, 3072, 576, Epilogue::SiluMul), [64, 192, 64]);
+        assert_eq!(pick(caps, 512, 576, 1536, Epilogue::Add), [64, 64, 128]);
+        assert_eq!(pick(caps, 512, 576, 576, Epilogue::Add), [32, 64, 64]);
+        // With the memory of an M1.
+        let apple = Caps { workgroup_memory: 32 << 10, matrices: Some(MatrixSize::Eight), ..caps };
+        assert_eq!(pick(apple, 512, 28672, 4096, Epilogue::SiluMul), [64, 64, 64]);
+    }
+
+    #[test]
+    fn without_matrix_units_there_are_the_tiles_of_gemm() {
+        let caps = Caps {
+            subgroups: true,
+            max_threads: 1024,
+            workgroup_memory: 48 << 10,
+            max_binding: 128 << 20,
+            matrices: None,
+        };
+        let floats = [Floats::F32; 2];
+        let product = Product {
+            ty: TensorType::Q4_0,
+            n_tokens: 512,
+            n_cols: 4096,
+            n_groups: 128,
+            epilogue: Epilogue::Add,
+            floats,
+        };
+        assert!(!takes_halves(caps));
+        let (kernel, grid) = pick(product, caps);
+        assert_eq!((kernel.name(), grid), ("gemm_q4_0_add_large".to_owned(), [4, 32, 1]));
+        let (kernel, grid) = pick(product, Caps { matrices: Some(MatrixSize::Sixteen), ..caps });
+        assert_eq!((kernel.name(), grid), ("gemm_matrix_q4_0_add_128x128x64".to_owned(), [4, 32, 1]));
+    }
+}

@@ -1,0 +1,539 @@
+//! Y = X W^T for many rows of X on matrix units (cooperative matrices; simdgroup matrices on Metal).
+//!
+//! Inputs: W `[n_rows, n_cols]` in row groups (see `layout`), any format; X `[n_tokens, n_cols]` f32 or f16 in pairs, rows
+//! `x_stride` words apart. Output: Y `[n_tokens, n_rows]` f32, or f16 in pairs, rows `y_stride` words apart, by the epilogue; rows
+//! of W past `n_rows` come out as zeros up to a multiple of 32 (with `Add`: leave what is there).
+//! Requires: `Caps::matrices`, that is f16 in shaders and subgroups of 32 throughout. Launch: a workgroup a tile, tiles of the
+//! same weights next to one another; its subgroups are a grid over the tile.
+//!
+//! Steps of `depth` columns are decoded to f16 in workgroup memory; the words of the next step are on their way while this one is
+//! multiplied. W is the left factor, so that a result is stored by columns: the outputs of a token side by side.
+//! Numerics: both factors are rounded to f16, beyond its range to its largest number; products and sums are f32. Against f64 on
+//! the same weights within 2^-10 times the sum of the products' magnitudes, and 2^-24 times that of X's for weights below 2^-14;
+//! outputs in f16 are rounded once more.
+//! Source: own.
+
+use super::Kernel;
+use super::floats::Floats;
+use super::gemm::{quad_writer, suffix};
+use super::matvec::Epilogue;
+use crate::device::MatrixSize;
+use crate::layout::{GROUP, UNIT};
+use crate::shader::Shader;
+use gguf::TensorType;
+use gguf::format::{bits, has_min};
+use std::fmt::Write;
+
+/// Halves from row to row in workgroup memory are this many more than a step has, so that rows begin in different banks.
+const PAD: usize = 8;
+/// Edge of the blocks in which results leave the matrices through workgroup memory; a lane has half a column of one.
+const BLOCK: usize = 16;
+const LANES: usize = 32;
+
+/// Outputs of a workgroup, and how it goes about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MatrixTile {
+    pub(crate) tokens: usize,
+    pub(crate) rows: usize,
+    /// Columns of a step, a multiple of 32.
+    pub(crate) depth: usize,
+    /// Subgroups along the tokens, and along the rows.
+    pub(crate) subgroups: [usize; 2],
+    /// 2 where a step is staged while the one before is multiplied.
+    pub(crate) buffers: usize,
+    /// Only for shapes of whole tiles, and outputs that leave the matrices as they are.
+    pub(crate) whole: bool,
+}
+
+/// A variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct GemmMatrix {
+    pub(crate) ty: TensorType,
+    pub(crate) epilogue: Epilogue,
+    pub(crate) x: Floats,
+    pub(crate) y: Floats,
+    pub(crate) tile: MatrixTile,
+    size: MatrixSize,
+    /// The last step is not whole, so that what lies behind it in X and W has to be masked.
+    ragged: bool,
+}
+
+impl MatrixTile {
+    /// Whether each subgroup has gates together with their ups.
+    pub(crate) fn pairs_rows(self, size: MatrixSize) -> bool {
+        !self.whole && (self.rows / self.subgroups[1]).is_multiple_of(2 * BLOCK.max(size.edge()))
+    }
+
+    pub(crate) fn threads(self) -> usize {
+        LANES * self.subgroups[0] * self.subgroups[1]
+    }
+
+    fn stride(self) -> usize {
+        self.depth + PAD
+    }
+
+    /// Bytes of workgroup memory.
+    pub(crate) fn memory(self) -> usize {
+        let halves = self.buffers * (self.tokens + self.rows) * self.stride();
+        let blocks = if self.whole { 0 } else { self.threads() / LANES * BLOCK * BLOCK };
+        2 * halves + 4 * blocks
+    }
+}
+
+impl GemmMatrix {
+    pub(crate) fn new(
+        ty: TensorType,
+        n_cols: usize,
+        epilogue: Epilogue,
+        [x, y]: [Floats; 2],
+        tile: MatrixTile,
+        size: MatrixSize,
+    ) -> Self {
+        Self { ty, epilogue, x, y, tile, size, ragged: !n_cols.is_multiple_of(tile.depth) }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        let MatrixTile { tokens, rows, depth, .. } = self.tile;
+        let ragged = if self.ragged { "_ragged" } else { "" };
+        let epilogue = suffix(self.epilogue);
+        format!("gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{ragged}", self.ty.name().to_lowercase())
+    }
+
+    /// Workgroups for `n_tokens` rows of X and a tensor of `n_groups` row groups.
+    pub(crate) fn grid(&self, n_tokens: usize, n_groups: usize) -> [u32; 3] {
+        [n_tokens.div_ceil(self.tile.tokens) as u32, (n_groups * GROUP).div_ceil(self.tile.rows) as u32, 1]
+    }
+
+    pub(crate) fn kernel(self) -> Kernel {
+        Kernel::GemmMatrix(self)
+    }
+
+    pub(crate) fn source(&self) -> String {
+        let tile = self.tile;
+        let shader = Shader::default()
+            .text(self.size.enables())
+            .constant("TILE_TOKENS", tile.tokens)
+            .constant("TILE_ROWS", tile.rows)
+            .constant("UNITS", tile.depth / UNIT)
+            .constant("STRIDE", tile.stride())
+            .constant("BUFFERS", tile.buffers)
+            .constant("SUBGROUPS", tile.threads() / LANES)
+            .text(include_str!("gemm_matrix.wgsl"))
+            .bindings()
+            .decoder(self.ty)
+            .text(X_QUAD)
+            .text(match (bits(self.ty), has_min(self.ty)) {
+                (Some(4), false) => include_str!("../shared/halves_4.wgsl"),
+                _ => include_str!("../shared/halves.wgsl"),
+            })
+            .text(match self.size.vectors() {
+                true => include_str!("../shared/staged_vectors.wgsl"),
+                false => include_str!("../shared/staged_scalars.wgsl"),
+            })
+            .text(match self.x {
+                Floats::F32 => include_str!("../shared/stage_x_f32.wgsl"),
+                Floats::F16 => include_str!("../shared/stage_x_f16.wgsl"),
+            });
+        let shader = match self.size.emulated() {
+            true => shader.text(EMULATED),
+            false => shader,
+        };
+        let shader = match tile.whole {
+            true => shader,
+            false => shader.text(BLOCKS).text(quad_writer(self.epilogue)).text(self.eight_writer()),
+        };
+        shader.text(&self.main()).finish()
+    }
+
+    /// `write_eight(at, row, ..)`: outputs `row` to `row + 7` of a token, the first at word `at`.
+    fn eight_writer(&self) -> &'static str {
+        match (self.epilogue, self.y) {
+            (Epilogue::SiluMul, Floats::F32) => EIGHT_GATED,
+            (Epilogue::SiluMul, Floats::F16) => EIGHT_GATED_F16,
+            // Others have no use for outputs in f16.
+            _ => EIGHT,
+        }
+    }
+
+    fn main(&self) -> String {
+        let tile = self.tile;
+        let (subgroup, builtins) = match self.size.emulated() {
+            true => ("t / 32u", ""),
+            false => ("own_subgroup", ", @builtin(subgroup_id) own_subgroup: u32"),
+        };
+        let step = match tile.buffers {
+            // Steps take turns in two buffers: one barrier a step.
+            2 => format!(
+                "{}  workgroupBarrier();\n\
+                 \x20 for (var step = 0u; step < n_steps; step += 1u) {{\n\
+                 \x20   let now = step % 2u;\n    let other = 1u - now;\n{}{}{}    workgroupBarrier();\n  }}\n",
+                self.stage("0u", "0u"),
+                self.load("    ", "min(step + 1u, n_steps - 1u)"),
+                self.multiply("now"),
+                self.stage("other", "min(step + 1u, n_steps - 1u)"),
+            ),
+            _ => format!(
+                "\x20 for (var step = 0u; step < n_steps; step += 1u) {{\n{}    workgroupBarrier();\n{}{}    workgroupBarrier();\n  }}\n",
+                self.stage("0u", "step"),
+                self.load("    ", "min(step + 1u, n_steps - 1u)"),
+                self.multiply("0u"),
+            ),
+        };
+        format!(
+            "@compute @workgroup_size({})\n\
+             fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{builtins}) {{\n\
+             \x20 let subgroup = {subgroup};\n\
+             \x20 let lane = t % 32u;\n\
+             \x20 let n_steps = (p.n_units + UNITS - 1u) / UNITS;\n\
+             {}{}{}{step}{}}}\n",
+            tile.threads(),
+            self.places(),
+            self.load_first(),
+            self.zero(),
+            self.write(),
+        )
+    }
+
+    /// Units of weights of a step.
+    fn w_items(&self) -> usize {
+        self.tile.rows * self.tile.depth / UNIT
+    }
+
+    /// Quads of X of a step.
+    fn x_items(&self) -> usize {
+        self.tile.tokens * self.tile.depth / 4
+    }
+
+    /// Threads that stage X: all, or those whose hands are free where a half of them can stage the weights.
+    fn x_threads(&self) -> (usize, usize) {
+        let threads = self.tile.threads();
+        match 2 * self.w_items() <= threads {
+            true => (self.w_items(), threads - self.w_items()),
+            false => (0, threads),
+        }
+    }
+
+    /// Lines for each share of `items` among `n` threads from thread `first` on; where not all of them have one, the last lines
+    /// are for some.
+    fn shares(items: usize, (first, n): (usize, usize), line: impl Fn(usize) -> String) -> String {
+        (0..items.div_ceil(n)).fold(String::new(), |mut text, i| {
+            let left = items - i * n;
+            let line = line(i);
+            let _ = match (first > 0, left < n) {
+                (false, false) => writeln!(text, "{line}"),
+                (true, false) => writeln!(text, "  if (t >= {first}u) {{ {line} }}"),
+                (_, true) => writeln!(text, "  if (t >= {first}u && t < {}u) {{ {line} }}", first + left),
+            };
+            text
+        })
+    }
+
+    fn w_share(&self) -> (usize, usize) {
+        (0, self.tile.threads())
+    }
+
+    /// What a thread stages, and where: past the end of W or X it stages the last group or row again.
+    fn places(&self) -> String {
+        let mut text = String::new();
+        let threads = self.tile.threads();
+        for i in 0..self.w_items().div_ceil(threads) {
+            let item = format!("(t + {}u)", i * threads);
+            let _ = writeln!(
+                text,
+                "  let w_row{i} = {item} / (8u * UNITS) * 8u + {item} % 8u;\n\
+                 \x20 let w_unit{i} = {item} / 8u % UNITS;\n\
+                 \x20 let w_group{i} = min((wg.y * TILE_ROWS + w_row{i}) / 32u, p.n_groups - 1u);\n\
+                 \x20 let w_place{i} = ({} * STRIDE + w_unit{i} * 32u) / 4u;\n\
+                 \x20 var w{i}: Raw;",
+                self.tile_row(&format!("w_row{i}")),
+            );
+        }
+        let (first, n) = self.x_threads();
+        let quads = self.tile.depth / 4;
+        let (quad, words) = match self.x {
+            Floats::F32 => ("vec4<f32>", 4),
+            Floats::F16 => ("vec4<f16>", 2),
+        };
+        for i in 0..self.x_items().div_ceil(n) {
+            let _ = writeln!(
+                text,
+                "  let x_item{i} = t - {first}u + {}u;\n\
+                 \x20 let x_token{i} = min(wg.x * TILE_TOKENS + x_item{i} / {quads}u, p.n_tokens - 1u);\n\
+                 \x20 let x_row{i} = (p.x + x_token{i} * p.x_stride) / {words}u;\n\
+                 \x20 let x_quad{i} = x_item{i} % {quads}u;\n\
+                 \x20 let x_place{i} = x_item{i} / {quads}u * STRIDE / 4u + x_quad{i};\n\
+                 \x20 var x{i}: {quad};",
+                i * n
+            );
+        }
+        let [across, down] = self.tile.subgroups;
+        let _ = writeln!(
+            text,
+            "  let x_last = p.n_units * {}u - 1u;\n  let own_token = subgroup / {down}u * {}u;\n  let own_row = subgroup % {down}u * {}u;\n\
+             \x20 let own_w = own_row * STRIDE / 4u;\n  let own_x = own_token * STRIDE / 4u;",
+            UNIT / 4,
+            self.tile.tokens / across,
+            self.tile.rows / down
+        );
+        for (i, j) in self.matrices() {
+            let _ = writeln!(text, "  var c{i}_{j}: {};", self.size.result());
+        }
+        text
+    }
+
+    /// Where row `row` of the tile stands: gates and the ups that belong to them side by side, an edge of a matrix each.
+    fn tile_row(&self, row: &str) -> String {
+        let edge = self.size.edge();
+        match self.epilogue {
+            Epilogue::SiluMul => format!(
+                "({row} / 64u * 64u + {row} % 32u / {edge}u * {}u + {row} / 32u % 2u * {edge}u + {row} % {edge}u)",
+                2 * edge
+            ),
+            _ => row.to_owned(),
+        }
+    }
+
+    /// The matrices of results that a subgroup has: its number along the tokens, and along the rows.
+    fn matrices(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let [across, down] = self.tile.subgroups;
+        let edge = self.size.edge();
+        let (n_tokens, n_rows) = (self.tile.tokens / across / edge, self.tile.rows / down / edge);
+        (0..n_tokens).flat_map(move |i| (0..n_rows).map(move |j| (i, j)))
+    }
+
+    /// Results begin as zeros by themselves, but for Metal's, of which its specification does not say so.
+    fn zero(&self) -> String {
+        if self.size.vectors() {
+            return String::new();
+        }
+        let mut text = "  for (var i = t; i < SUBGROUPS * 256u; i += SUBGROUPS * 32u) { blocks[i] = 0.0; }\n  workgroupBarrier();\n".to_owned();
+        for (i, j) in self.matrices() {
+            let _ = writeln!(text, "  c{i}_{j} = coopLoad<{}>(&blocks[0], 16u);", self.size.result());
+        }
+        text
+    }
+
+    fn load_first(&self) -> String {
+        self.load("  ", "0u")
+    }
+
+    /// The words of a step.
+    fn load(&self, indent: &str, step: &str) -> String {
+        let mut text = format!("{indent}{{\n{indent}let ahead = {step};\n");
+        text += &Self::shares(self.w_items(), self.w_share(), |i| {
+            let unit = format!("ahead * UNITS + w_unit{i}");
+            let unit = if self.ragged { format!("min({unit}, p.n_units - 1u)") } else { unit };
+            format!("{indent}w{i} = load_unit(w_group{i}, {unit}, w_row{i} % 32u);")
+        });
+        text += &Self::shares(self.x_items(), self.x_threads(), |i| {
+            let quad = format!("x_quad{i} + ahead * {}u", self.tile.depth / 4);
+            let quad = if self.ragged { format!("min({quad}, x_last)") } else { quad };
+            let array = if self.x == Floats::F32 { "scratch" } else { "scratch_halves" };
+            format!("{indent}x{i} = {array}[x_row{i} + {quad}];")
+        });
+        text + indent + "}\n"
+    }
+
+    /// The words that were loaded into workgroup memory, where they are step `step`.
+    fn stage(&self, buffer: &str, step: &str) -> String {
+        let ragged = self.ragged;
+        let mut text = format!(
+            "    {{\n    let w_base = {buffer} * {}u;\n    let x_base = {buffer} * {}u;\n",
+            self.tile.rows * self.tile.stride() / 4,
+            self.tile.tokens * self.tile.stride() / 4
+        );
+        if ragged {
+            let _ = writeln!(text, "    let staged_step = {step};");
+        }
+        text += &Self::shares(self.w_items(), self.w_share(), |i| {
+            let known = match ragged {
+                true => format!("staged_step * UNITS + w_unit{i} < p.n_units"),
+                false => "true".into(),
+            };
+            format!("    stage_unit(w{i}, w_base + w_place{i}, {known});")
+        });
+        text += &Self::shares(self.x_items(), self.x_threads(), |i| match ragged {
+            true => format!(
+                "    stage_x(x_base + x_place{i}, masked(x{i}, (staged_step * {}u + x_quad{i}) * 4u));",
+                self.tile.depth / 4
+            ),
+            false => format!("    stage_x(x_base + x_place{i}, x{i});"),
+        });
+        text + "    }\n"
+    }
+
+    /// The staged step's products, added to the results.
+    fn multiply(&self, buffer: &str) -> String {
+        let edge = self.size.edge();
+        let (stride, [across, down]) = (self.tile.stride(), self.tile.subgroups);
+        let (n_tokens, n_rows) = (self.tile.tokens / across / edge, self.tile.rows / down / edge);
+        let mut text = format!(
+            "    {{\n    let w_base = {buffer} * {}u + own_w;\n    let x_base = {buffer} * {}u + own_x;\n",
+            self.tile.rows * stride / 4,
+            self.tile.tokens * stride / 4
+        );
+        // Written out, for a loop costs a fifth; but not for the emulation, which takes long to compile.
+        let (rounds, head) = match self.size.emulated() {
+            true => {
+                (1, format!("    for (var k = 0u; k < {}u; k += {}u) {{\n", self.tile.depth / 4, edge / 4))
+            }
+            false => (self.tile.depth / edge, String::new()),
+        };
+        for k in 0..rounds {
+            let head = if head.is_empty() {
+                format!("    {{\n    let k = {}u;\n", k * edge / 4)
+            } else {
+                head.clone()
+            };
+            text.push_str(&head);
+            for j in 0..n_rows {
+                let at = format!("w_base + k + {}u", j * edge * stride / 4);
+                let _ = writeln!(text, "      let a{j} = {};", self.size.load("A", "staged_w", &at, stride));
+            }
+            for i in 0..n_tokens {
+                let at = format!("x_base + k + {}u", i * edge * stride / 4);
+                let _ = writeln!(text, "      let b{i} = {};", self.size.load("B", "staged_x", &at, stride));
+                for j in 0..n_rows {
+                    let sum = self.size.multiply_add(
+                        "product",
+                        &format!("a{j}"),
+                        &format!("b{i}"),
+                        &format!("c{i}_{j}"),
+                    );
+                    let _ = writeln!(text, "      c{i}_{j} = {sum};");
+                }
+            }
+            text.push_str("    }\n");
+        }
+        text + "    }\n"
+    }
+
+    /// The epilogue, for what lies within Y.
+    fn write(&self) -> String {
+        let direct = matches!(self.epilogue, Epilogue::Store | Epilogue::Add) && self.size.vectors();
+        let head =
+            "  let token0 = wg.x * TILE_TOKENS + own_token;\n  let row0 = wg.y * TILE_ROWS + own_row;\n";
+        match (direct, self.tile.whole) {
+            (true, true) => format!("{head}{}", self.write_matrices()),
+            (true, false) => format!(
+                "{head}  if (((wg.x + 1u) * TILE_TOKENS <= p.n_tokens) & ((wg.y + 1u) * TILE_ROWS <= p.n_groups * 32u)) {{\n{}  }} else {{\n{}  }}\n",
+                self.write_matrices(),
+                self.write_blocks()
+            ),
+            (false, _) => format!("{head}{}", self.write_blocks()),
+        }
+    }
+
+    /// Results straight from the matrices.
+    fn write_matrices(&self) -> String {
+        let edge = self.size.edge();
+        let mut text = "  let y_quads = p.y_stride / 4u;\n".to_owned();
+        for (i, j) in self.matrices() {
+            let _ = writeln!(
+                text,
+                "  let at{i}_{j} = (p.y + (token0 + {}u) * p.y_stride + row0 + {}u) / 4u;",
+                i * edge,
+                j * edge
+            );
+            let _ = writeln!(
+                text,
+                "  {}",
+                self.size.store_scratch(
+                    &format!("c{i}_{j}"),
+                    &format!("at{i}_{j}"),
+                    self.epilogue == Epilogue::Add
+                )
+            );
+        }
+        text
+    }
+
+    /// Results through workgroup memory, block by block; a lane has eight outputs of a token.
+    fn write_blocks(&self) -> String {
+        let edge = self.size.edge();
+        let [across, down] = self.tile.subgroups;
+        let (tokens, rows) = (self.tile.tokens / across, self.tile.rows / down);
+        let gated = self.epilogue == Epilogue::SiluMul;
+        let mut text =
+            "  let own_block = subgroup * 256u;\n  let own_eight = own_block + lane * 8u;\n".to_owned();
+        // Rows of a tile that a block takes: with gates and ups in turns, twice its edge.
+        let step = if gated { 2 * BLOCK } else { BLOCK };
+        for token in (0..tokens).step_by(BLOCK) {
+            for row in (0..rows).step_by(step) {
+                text.push_str("  {\n");
+                let parts: &[usize] = if gated { &[0, 1] } else { &[0] };
+                for &part in parts {
+                    for (bi, bj) in (0..BLOCK / edge).flat_map(|i| (0..BLOCK / edge).map(move |j| (i, j))) {
+                        let i = token / edge + bi;
+                        let j = row / edge + if gated { 2 * bj + part } else { bj };
+                        let at = format!("own_block + {}u", bi * edge * BLOCK + bj * edge);
+                        let _ = writeln!(text, "  {}", self.size.store_block(&format!("c{i}_{j}"), &at));
+                    }
+                    let _ = writeln!(
+                        text,
+                        "  workgroupBarrier();\n  let low{part} = block_quad(own_eight);\n  let high{part} = block_quad(own_eight + 4u);\n  workgroupBarrier();"
+                    );
+                }
+                let values = if gated { "low0, high0, low1, high1" } else { "low0, high0" };
+                let (y_row, group) = match gated {
+                    true => (format!("row0 / 2u + {}u", row / 2), format!("(row0 + {row}u) / 64u * 2u")),
+                    false => (format!("row0 + {row}u"), format!("(row0 + {row}u) / 32u")),
+                };
+                let row_words = if self.y == Floats::F16 { "row / 2u" } else { "row" };
+                let _ = writeln!(
+                    text,
+                    "  let token = token0 + {token}u + lane / 2u;\n  let row = {y_row} + lane % 2u * 8u;\n\
+                     \x20 if (token < p.n_tokens && {group} < p.n_groups) {{ write_eight(p.y + token * p.y_stride + {row_words}, row, {values}); }}\n  }}"
+                );
+            }
+        }
+        text
+    }
+}
+
+const X_QUAD: &str = "// The decoder's dot products, which are not used here, are about some x.\nfn x_quad(i: u32) -> vec4<f32> { return vec4<f32>(); }";
+
+const BLOCKS: &str = "
+var<workgroup> blocks: array<f32, SUBGROUPS * 256u>;
+fn block_quad(i: u32) -> vec4<f32> { return vec4<f32>(blocks[i], blocks[i + 1u], blocks[i + 2u], blocks[i + 3u]); }";
+
+const EIGHT: &str = "
+fn write_eight(at: u32, row: u32, low: vec4<f32>, high: vec4<f32>) {
+  write(at / 4u, row, low);
+  write(at / 4u + 1u, row + 4u, high);
+}";
+
+const EIGHT_GATED: &str = "
+fn write_eight(at: u32, row: u32, low: vec4<f32>, high: vec4<f32>, low_up: vec4<f32>, high_up: vec4<f32>) {
+  write(at / 4u, row, low, low_up);
+  write(at / 4u + 1u, row + 4u, high, high_up);
+}";
+
+const EIGHT_GATED_F16: &str = "
+fn gated(gate: vec4<f32>, up: vec4<f32>) -> vec4<f32> {
+  let v = gate / (1.0 + exp(-max(gate, vec4<f32>(-80.0)))) * up;
+  return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+}
+fn write_eight(at: u32, row: u32, low: vec4<f32>, high: vec4<f32>, low_up: vec4<f32>, high_up: vec4<f32>) {
+  let a = gated(low, low_up);
+  let b = gated(high, high_up);
+  scratch[at / 4u] = bitcast<vec4<f32>>(vec4<u32>(
+    pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw)));
+}";
+
+// What the tests put in place of matrix units: a left or right factor is where it begins, and of a result each of 32 threads has
+// half a column.
+const EMULATED: &str = "
+struct Eighth { low: vec4<f32>, high: vec4<f32> }
+fn product(lane: u32, a: u32, b: u32, c: Eighth) -> Eighth {
+  var sum = c;
+  for (var k = 0u; k < 4u; k += 1u) {
+    let x = vec4<f32>(staged_x[b + lane / 2u * (STRIDE / 4u) + k]);
+    for (var i = 0u; i < 4u; i += 1u) {
+      let row = lane % 2u * 8u + i;
+      sum.low[i] += dot(vec4<f32>(staged_w[a + row * (STRIDE / 4u) + k]), x);
+      sum.high[i] += dot(vec4<f32>(staged_w[a + (row + 4u) * (STRIDE / 4u) + k]), x);
+    }
+  }
+  return sum;
+}";

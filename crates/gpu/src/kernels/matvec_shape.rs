@@ -1,0 +1,56 @@
+//! How the work of `matvec` is laid out, by the sizes of the product.
+
+use crate::device::Caps;
+use crate::layout::BLOCK;
+
+/// Threads of a workgroup; twice as many where there is much to do.
+const MOST_THREADS: usize = 256;
+/// Blocks of outputs from which on there is work enough for threads to have whole rows.
+const MANY_BLOCKS: usize = 2048;
+
+/// How the work is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    /// Threads that share a row, a multiple of 4.
+    pub(crate) slices: usize,
+    /// Rows of threads, each with blocks of its own.
+    pub(crate) teams: usize,
+    /// Blocks that a thread has at a time: what it reads of x serves all of them.
+    pub(crate) blocks: usize,
+    /// How many times it does so, one after another.
+    pub(crate) sets: usize,
+    /// Quads of weights that a thread has in flight at a time, if a row of each block needs so many.
+    pub(crate) flight: usize,
+}
+
+impl Shape {
+    /// For a product with rows of `n_units` units that makes `n_blocks` blocks of outputs: what was fastest where it was measured.
+    pub(super) fn of(n_units: usize, n_blocks: usize, caps: Caps) -> Self {
+        let many = n_blocks >= MANY_BLOCKS;
+        let most_threads =
+            if n_units > 256 || (n_units > 64 && many) { 2 * MOST_THREADS } else { MOST_THREADS };
+        let most = (caps.max_threads as usize).min(most_threads) / BLOCK;
+        if n_units <= 32 && many && n_blocks.is_multiple_of(16) {
+            return Self { slices: 4, teams: 8, blocks: 2, sets: 1, flight: 16 };
+        }
+        if n_units > 64 && many {
+            let teams = most / 16;
+            return Self { slices: 16, teams, blocks: if teams > 2 { 1 } else { 2 }, sets: 1, flight: 8 };
+        }
+        // One unit a thread while there are threads for it: a chain of small products waits for its slowest thread.
+        let rounds = n_units.div_ceil(most);
+        let slices = n_units.div_ceil(rounds).next_multiple_of(4);
+        // Long rows are a matter of bandwidth: what is read of x serves two rows.
+        let blocks = if n_units > 64 { 2 } else { 1 };
+        Self { slices, teams: 1, blocks, sets: 1, flight: 8 }
+    }
+
+    pub(super) fn threads(self) -> usize {
+        BLOCK * self.slices * self.teams
+    }
+
+    /// Blocks of outputs of a workgroup.
+    pub(super) fn out_blocks(self) -> usize {
+        self.teams * self.blocks * self.sets
+    }
+}

@@ -1,0 +1,68 @@
+// Several tokens of one sequence in one dispatch: what all phases share. The rest is composed in source.rs.
+struct Params { position: u32, n_tokens: u32, layer_uses: u32, token_uses: u32, limit: u32 }
+var<immediate> p: Params;
+// The weights, twice.
+@group(0) @binding(0) var<storage, read> quads: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> words: array<u32>;
+// Coherent: a group reads what others wrote for the token before, which its own cache need not know.
+@group(1) @binding(0) @coherent var<storage, read_write> kv: array<vec4<u32>>;
+// What workgroups tell each other: status words, then a region for each phase, which all layers use in turn.
+@group(2) @binding(0) var<storage, read_write> exchange: array<atomic<u32>>;
+@group(2) @binding(1) var<storage, read> tables: array<u32>;
+@group(2) @binding(2) var<storage, read_write> tokens: array<u32>;
+
+// x of a product, in quads, each group of four turned by its unit so that threads of neighbouring units use different banks.
+var<workgroup> staged: array<vec4<f32>, LONGEST / 4u>;
+// The hidden state before and after attention, as it came.
+var<workgroup> hidden: array<f32, N_EMBD>;
+var<workgroup> middle: array<f32, N_EMBD>;
+// Sums of slices, [blocks, slices, 8 rows].
+var<workgroup> partials: array<f32, MOST_PARTIALS>;
+// Sums of squares, by subgroups.
+var<workgroup> squares: array<f32, N_SUBGROUPS>;
+// Whether a thread has given up waiting. What the workgroup makes from then on is worth nothing, and nobody is told.
+var<workgroup> stopped: atomic<u32>;
+
+var<private> wg: u32;
+var<private> t: u32;
+// A thread's row of a block of 8, and its eight.
+var<private> r: u32;
+var<private> octet: u32;
+var<private> subgroup: u32;
+var<private> lane: u32;
+// The tag of what is written now.
+var<private> tag: u32;
+// How often a word is looked at before it is given up.
+var<private> limit: u32;
+// The thread's share of the sum of squares.
+var<private> square: f32;
+
+// Whether to look once more, after `n` looks in vain; the same in all lanes of a subgroup.
+fn waits(n: u32) -> bool {
+  if (n % 64u == 63u && (atomicLoad(&stopped) | atomicLoad(&exchange[STOPPED])) != 0u) { limit = 0u; }
+  if (n < limit) { return true; }
+  limit = 0u;
+  atomicStore(&stopped, 1u);
+  atomicStore(&exchange[STOPPED], 1u);
+  return false;
+}
+fn number(word: u32) -> f32 { return bitcast<f32>(word & 0xfffffffeu); }
+fn alive() -> bool { return atomicLoad(&stopped) == 0u; }
+// Every word that is exchanged has its use's parity in its lowest bit.
+fn publish(at: u32, v: f32) { atomicStore(&exchange[at], (bitcast<u32>(v) & 0xfffffffeu) | tag); }
+fn publish_word(at: u32, v: u32) { atomicStore(&exchange[at], (v & 0xfffffffeu) | tag); }
+
+// Where element `e` of x is staged.
+fn stage(e: u32, v: f32) {
+  let i = e / 4u;
+  staged[i ^ (i / 8u % 4u)][e % 4u] = v;
+}
+fn finish_squares() {
+  let sum = subgroupAdd(square);
+  if (lane == 0u) { squares[subgroup] = sum; }
+}
+fn norm_scale() -> f32 {
+  var sum = 0.0;
+  for (var i = 0u; i < N_SUBGROUPS; i += 1u) { sum += squares[i]; }
+  return inverseSqrt(sum / f32(N_EMBD) + EPS);
+}

@@ -1,0 +1,132 @@
+fn silu(x: f32) -> f32 { return x / (1.0 + exp(min(-x, 80.0))); }
+
+fn phase_qkv(layer: u32, next: u32) {
+  if (layer != 0u) { take_hidden(tag ^ 1u); }
+  stage_hidden();
+  workgroupBarrier();
+  multiply_qkv();
+  finish_squares();
+  workgroupBarrier();
+  finish_qkv();
+  load_qkv(next);
+}
+fn load_first_keys(layer: u32, position: u32) {
+  load_keys(layer, first_key(position) + t / LANES, last_key(position));
+}
+fn phase_attn_output(next: u32) {
+  take_attended(tag);
+  stage_attended();
+  workgroupBarrier();
+  multiply_attn_output();
+  workgroupBarrier();
+  finish_attn_output();
+  load_attn_output(next);
+}
+fn phase_gate_up(next: u32) {
+  take_middle(tag);
+  stage_middle();
+  workgroupBarrier();
+  multiply_gate_up();
+  finish_squares();
+  workgroupBarrier();
+  finish_gate_up();
+  load_gate_up(next);
+}
+fn phase_ffn_down(next: u32) {
+  take_gated(tag);
+  stage_gated();
+  workgroupBarrier();
+  multiply_ffn_down();
+  workgroupBarrier();
+  finish_ffn_down();
+  load_ffn_down(next);
+}
+// The next token; what was put into the cache is seen by all groups from here on: each has fenced off its own before it told
+// of its best row, and fences again when it has heard of all.
+fn phase_output(token: u32) -> u32 {
+  load_output();
+  take_hidden(tag);
+  stage_last();
+  workgroupBarrier();
+  finish_squares();
+  workgroupBarrier();
+  let best = output_best();
+  tag = (p.token_uses + token + 1u) & 1u;
+  storageBarrier();
+  if (t == 0u && alive()) { publish_best(best); }
+  let id = choose();
+  storageBarrier();
+  return id;
+}
+// Whether all groups are at work at a time.
+fn roll_call() {
+  if (t == 0u) {
+    atomicAdd(&exchange[PRESENT], 1u);
+    var looks = 0u;
+    while (atomicLoad(&exchange[PRESENT]) != N_GROUPS) {
+      if (!waits(looks)) { break; }
+      looks += 1u;
+    }
+  }
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  wg = id.x;
+  t = thread;
+  item = wg;
+  r = t % 8u;
+  octet = t / 8u;
+  subgroup = t / SUBGROUP;
+  lane = t % SUBGROUP;
+  by_q4_0 = factor_q4_0(t);
+  by_q8_0 = factor_q8_0(t);
+  limit = p.limit;
+  if (t == 0u) {
+    atomicStore(&stopped, atomicLoad(&exchange[STOPPED]));
+    if (wg == 0u) { atomicStore(&exchange[DONE], 0u); }
+  }
+  workgroupBarrier();
+  if (!alive()) { limit = 0u; }
+  if (p.n_tokens == 0u) { roll_call(); }
+  load_qkv(0u);
+  load_attn_output(0u);
+  load_gate_up(0u);
+  load_ffn_down(0u);
+  load_output_norm();
+  var token = tokens[p.position];
+  for (var i = 0u; i < p.n_tokens; i += 1u) {
+    let position = p.position + i;
+    embed(min(token, N_VOCAB - 1u));
+    load_angles(position);
+    if (attends()) {
+      load_blocks(position);
+      workgroupBarrier();
+      load_first_keys(0u, position);
+    }
+    for (var layer = 0u; layer < N_LAYERS; layer += 1u) {
+      let next = select(layer + 1u, 0u, layer + 1u == N_LAYERS);
+      tag = (p.layer_uses + i * N_LAYERS + layer + 1u) & 1u;
+      if (wg < QKV_GROUPS) { phase_qkv(layer, next); }
+      if (attends()) {
+        attend(layer, position);
+        for (item += N_GROUPS; item < N_HEADS * SPLITS; item += N_GROUPS) {
+          load_first_keys(layer, position);
+          attend(layer, position);
+        }
+        item = wg;
+        if (next != 0u) { load_first_keys(next, position); }
+      } else {
+        prefetch(layer);
+      }
+      if (wg < OUTPUT_GROUPS) { phase_attn_output(next); }
+      phase_gate_up(next);
+      if (wg < OUTPUT_GROUPS) { phase_ffn_down(next); }
+    }
+    token = phase_output(i);
+    if (wg == 0u && t == 0u && alive()) {
+      tokens[position + 1u] = token;
+      atomicStore(&exchange[DONE], i + 1u);
+    }
+  }
+}

@@ -1,0 +1,194 @@
+//! Decoding several tokens in one dispatch.
+//!
+//! A token of a small model is a chain of a hundred and more short steps, and between two dispatches a GPU idles longer than a step
+//! takes. Here all workgroups stay at work through all layers of all tokens of a submit, and tell each other their results through
+//! memory. What is exchanged is words whose lowest bit is the parity of their use: whoever needs a word looks at it until its
+//! parity is right. There is no counter, no flag and no fence in the way of a result.
+//!
+//! Words are used again by every layer. That is sound because every group has a part in every layer's gates and ups, and nobody gets
+//! beyond them before all groups have read what came before.
+//!
+//! All workgroups must be at work at a time, which no interface promises. So this is for devices where a trial at load has shown it
+//! (`trial`), and every wait ends after a while: then the group stops for good, the others see it, and the host
+//! goes on with the plan of dispatches from the token where it happened.
+
+mod shape;
+mod source;
+mod trial;
+
+pub(crate) use shape::{Geometry, Shape};
+pub(crate) use source::source as text;
+pub(crate) use trial::for_mode;
+
+use crate::error::GpuError;
+use crate::machine::Machine;
+use bytemuck::{Pod, Zeroable};
+use source::{DONE, Regions, STOPPED};
+use std::thread;
+use wgpu::{BindGroup, Buffer, ComputePipeline, SubmissionIndex};
+
+/// Looks at a word before it is given up: tens of milliseconds.
+const MOST_LOOKS: u32 = 1 << 16;
+/// Words of status behind the ids that come back.
+pub(crate) const STATUS_WORDS: usize = 2;
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Params {
+    position: u32,
+    /// 0 is a roll call.
+    n_tokens: u32,
+    /// How often words were used before this submit; only parity counts.
+    layer_uses: u32,
+    token_uses: u32,
+    limit: u32,
+}
+
+/// The kernel for some positions.
+#[derive(Debug)]
+struct Variant {
+    /// The first position that it is for.
+    from: usize,
+    geometry: Geometry,
+    pipeline: ComputePipeline,
+}
+
+/// The kernel, and the words that its groups exchange.
+#[derive(Debug)]
+pub(crate) struct Persistent {
+    n_layers: u32,
+    variants: Vec<Variant>,
+    exchange: Buffer,
+    len: usize,
+    group: BindGroup,
+    /// The variant that used the words last; none if they must be cleared.
+    last: Option<usize>,
+    layer_uses: u32,
+    token_uses: u32,
+    /// Looks at a word before it is given up.
+    pub(crate) limit: u32,
+}
+
+impl Persistent {
+    /// For a model on its device: geometries, each with the position from which on it is used, the first 0.
+    pub(crate) fn new(
+        machine: &Machine,
+        shape: &Shape,
+        geometries: &[(usize, Geometry)],
+    ) -> Result<Self, GpuError> {
+        let texts = geometries.iter().map(|(_, geometry)| text(shape, geometry)).collect();
+        Self::from_texts(machine, shape, geometries, texts)
+    }
+
+    /// From the text of each variant.
+    pub(crate) fn from_texts(
+        machine: &Machine,
+        shape: &Shape,
+        geometries: &[(usize, Geometry)],
+        texts: Vec<String>,
+    ) -> Result<Self, GpuError> {
+        let gpu = &machine.gpu;
+        let compile = |(from, geometry): (usize, Geometry), text| {
+            let name = format!("persistent_{}", geometry.splits);
+            Ok(Variant { from, geometry, pipeline: machine.pipelines.compile_text(gpu, &name, text)? })
+        };
+        let made: Vec<_> = thread::scope(|scope| {
+            let jobs = geometries.iter().zip(texts);
+            let workers: Vec<_> =
+                jobs.map(|(&geometry, text)| scope.spawn(move || compile(geometry, text))).collect();
+            workers.into_iter().map(thread::ScopedJoinHandle::join).collect()
+        });
+        let made =
+            made.into_iter().map(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let variants = made.collect::<Result<Vec<_>, GpuError>>()?;
+        let len = geometries.iter().map(|(_, geometry)| Regions::new(shape, geometry).len).max().unwrap_or(0);
+        let exchange = gpu.private("exchange", 4 * len as u64);
+        let group = machine.pipelines.scratch(gpu, &exchange, &machine.tables, &machine.tokens);
+        Ok(Self {
+            n_layers: shape.n_layers as u32,
+            variants,
+            exchange,
+            len,
+            group,
+            last: None,
+            layer_uses: 0,
+            token_uses: 0,
+            limit: MOST_LOOKS,
+        })
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        4 * self.len as u64
+    }
+
+    /// The last variant that is for `position`.
+    fn variant_at(&self, position: usize) -> usize {
+        self.variants.iter().rposition(|variant| variant.from <= position).unwrap_or(0)
+    }
+
+    /// Submits `n_tokens` tokens from the row at `position` on. Their ids come to `ids`, with the status behind them.
+    pub(crate) fn submit(
+        &mut self,
+        machine: &Machine,
+        position: usize,
+        n_tokens: usize,
+        ids: &Buffer,
+    ) -> SubmissionIndex {
+        self.submit_variant(machine, self.variant_at(position), position, n_tokens, ids)
+    }
+
+    fn submit_variant(
+        &mut self,
+        machine: &Machine,
+        variant: usize,
+        position: usize,
+        n_tokens: usize,
+        ids: &Buffer,
+    ) -> SubmissionIndex {
+        if self.last != Some(variant) {
+            // Its words are elsewhere, and not of the parity that it expects.
+            self.write_exchange(machine, &vec![0; self.len]);
+            (self.layer_uses, self.token_uses) = (0, 0);
+            self.last = Some(variant);
+        }
+        let params = Params {
+            position: position as u32,
+            n_tokens: n_tokens as u32,
+            layer_uses: self.layer_uses,
+            token_uses: self.token_uses,
+            limit: self.limit,
+        };
+        self.layer_uses = (self.layer_uses + n_tokens as u32 * self.n_layers) % 2;
+        self.token_uses = (self.token_uses + n_tokens as u32) % 2;
+        let Variant { geometry, pipeline, .. } = &self.variants[variant];
+        machine.submit(
+            |pass| {
+                pass.set_pipeline(pipeline);
+                pass.set_bind_group(0, &machine.weights[0], &[]);
+                pass.set_bind_group(1, machine.kv.group(0), &[]);
+                pass.set_bind_group(2, &self.group, &[]);
+                pass.set_immediates(0, bytemuck::bytes_of(&params));
+                pass.dispatch_workgroups(geometry.groups as u32, 1, 1);
+            },
+            |encoder| {
+                let (from, len) = (4 * (position + 1) as u64, 4 * n_tokens as u64);
+                encoder.copy_buffer_to_buffer(&machine.tokens, from, ids, 0, len);
+                let status = 4 * STATUS_WORDS as u64;
+                encoder.copy_buffer_to_buffer(&self.exchange, 0, ids, len, status);
+            },
+        )
+    }
+
+    /// Writes words from the first on, for everything that is submitted later.
+    pub(crate) fn write_exchange(&self, machine: &Machine, words: &[u32]) {
+        machine.gpu.queue.write_buffer(&self.exchange, 0, bytemuck::cast_slice(words));
+    }
+}
+
+/// What became of a submit of `n_tokens` tokens, whose ids and status these are: how many tokens are done, and whether the kernel has
+/// stopped behind them.
+pub(crate) fn outcome(words: &[u32], n_tokens: usize) -> (usize, bool) {
+    let status = &words[n_tokens..];
+    let done = (status[DONE] as usize).min(n_tokens);
+    (done, status[STOPPED] != 0 || done < n_tokens)
+}

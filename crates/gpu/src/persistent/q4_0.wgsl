@@ -1,0 +1,28 @@
+// Q4_0: byte i of a quad holds quant i below and quant i + 16 above. Nibbles stay where they are in the fraction of 2^23, or are
+// moved by 12 bits, and count as much more; x is staged with the inverse.
+const LOW_4 = vec4<f32>(1.0, 256.0, 65536.0, 4096.0);
+const HIGH_4 = vec4<f32>(16.0, 4096.0, 256.0, 65536.0);
+fn factor_q4_0(e: u32) -> f32 { return 1.0 / select(LOW_4, HIGH_4, e % 32u >= 16u)[e % 4u]; }
+fn low_4(word: u32) -> vec4<f32> {
+  let n = vec4<u32>(word & 0xfu, word & 0xf00u, word & 0xf0000u, (word >> 12u) & 0xf000u);
+  return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) - (vec4<f32>(8388608.0) + 8.0 * LOW_4);
+}
+fn high_4(word: u32) -> vec4<f32> {
+  let n = vec4<u32>(word & 0xf0u, word & 0xf000u, (word >> 12u) & 0xf00u, (word >> 12u) & 0xf0000u);
+  return bitcast<vec4<f32>>(n | vec4<u32>(0x4b000000u)) - (vec4<f32>(8388608.0) + 8.0 * HIGH_4);
+}
+// Unit `u` of x times 32 weights.
+fn dot_q4_0(w: vec4<u32>, u: u32) -> f32 {
+  let a = u * 8u;
+  let turn = u % 4u;
+  let x0 = a + turn;
+  let x1 = a + (1u ^ turn);
+  let x2 = a + (2u ^ turn);
+  let x3 = a + (3u ^ turn);
+  let low = dot(low_4(w.x), staged[x0]) + dot(low_4(w.y), staged[x1]) + dot(low_4(w.z), staged[x2]) + dot(low_4(w.w), staged[x3]);
+  let high = dot(high_4(w.x), staged[x0 + 4u]) + dot(high_4(w.y), staged[x1 + 4u])
+    + dot(high_4(w.z), staged[x2 + 4u]) + dot(high_4(w.w), staged[x3 + 4u]);
+  return low + high;
+}
+// Quant `i` of the unit whose quad begins at word `at`.
+fn quant_q4_0(at: u32, i: u32) -> f32 { return f32((words[at + i % 16u / 4u] >> (i % 4u * 8u + i / 16u * 4u)) & 15u) - 8.0; }

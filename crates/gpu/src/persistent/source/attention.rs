@@ -1,0 +1,201 @@
+//! The text of attention.
+
+use super::Source;
+use std::fmt::Write;
+
+impl Source {
+    /// Keys in registers, the loads of the next, and the phase.
+    pub(super) fn attention(&self, text: &mut String) {
+        let keys = self.geometry.keys;
+        let _ = writeln!(
+            text,
+            "var<workgroup> states: array<f32, {}u>;",
+            2 * self.geometry.splits * self.shape.heads.n_heads
+        );
+        for i in 0..keys {
+            let _ = writeln!(text, "var<private> key{i}: vec4<u32>;\nvar<private> value{i}: vec4<u32>;");
+        }
+        let load = |what: &str| {
+            (0..keys).fold(String::new(), |text, i| {
+                text + &format!(
+                    "  if (first + {i}u * N_TEAMS < last) {{ {what}{i} = kv[at{i}{}]; }}\n",
+                    match what {
+                        "key" => "",
+                        _ => " + VALUES",
+                    }
+                )
+            })
+        };
+        let places = (0..keys).fold(String::new(), |text, i| {
+            text + &format!("  let at{i} = key_at(layer, min(first + {i}u * N_TEAMS, max(last, 1u) - 1u));\n")
+        });
+        let _ = writeln!(
+            text,
+            "// Keys and values from the thread's team's key `first` on, to be used a phase or more later.\n\
+             fn load_keys(layer: u32, first: u32, last: u32) {{\n{places}{}{}}}",
+            load("key"),
+            load("value")
+        );
+        self.sums(text);
+        for n in self.row_counts() {
+            self.mix(text, n);
+        }
+        self.attend(text);
+        self.prefetch(text);
+    }
+
+    fn attend(&self, text: &mut String) {
+        let dim = self.shape.heads.head_dim;
+        let threads = self.geometry.threads;
+        let n = (3 * dim).div_ceil(threads);
+        let element = |k: usize| format!("min(t + {}u, {}u)", k * threads, 3 * dim - 1);
+        let place = |k: usize| format!("qkv_word({})", element(k));
+        let stage = (0..n).fold(String::new(), |text, k| {
+            text + &format!("  {{ let e = {}; head_qkv[e / 4u][e % 4u] = number(word{k}); }}\n", element(k))
+        });
+        let _ = writeln!(
+            text,
+            "// The word of element `e` of the head's query, key and value.\n\
+             fn qkv_word(e: u32) -> u32 {{\n\
+             \x20 let part = e / HEAD_DIM;\n\
+             \x20 let heads = select(N_HEADS + (part - 1u) * N_KV_HEADS + kv_head(), head(), part == 0u);\n\
+             \x20 return AT_QKV + heads * HEAD_DIM + e % HEAD_DIM;\n}}\n\
+             fn attend(layer: u32, position: u32) {{\n{}{stage}  workgroupBarrier();\n{}{}{}}}",
+            self.wait(n, "tag", place),
+            include_str!("../own_key.wgsl"),
+            self.chunks(),
+            self.meet(),
+        );
+    }
+
+    /// All keys of the part, a chunk at a time: as many rows of keys, one for each team, as there are.
+    fn chunks(&self) -> String {
+        let sizes = self.row_counts();
+        let last = sizes.len() - 1;
+        let pick = sizes.iter().enumerate().fold(String::new(), |text, (i, n)| {
+            text + &match i {
+                _ if i == last => format!("{{ mix_{n}(base + t / LANES, last); }}"),
+                _ => {
+                    format!("if (last - base <= {n}u * N_TEAMS) {{ mix_{n}(base + t / LANES, last); }} else ")
+                }
+            }
+        });
+        format!(
+            "  let last = last_key(position);\n\
+             \x20 for (var base = first_key(position); base < last; base += CHUNK) {{\n    {pick}\n\
+             \x20   if (base + CHUNK < last) {{ load_keys(layer, base + CHUNK + t / LANES, last); }}\n  }}\n"
+        )
+    }
+
+    fn row_counts(&self) -> Vec<usize> {
+        let keys = self.geometry.keys;
+        [1, 2, 4, 8].into_iter().filter(|&n| n < keys).chain([keys]).collect()
+    }
+
+    /// `n` keys of each team into what it has mixed, and sums over lanes.
+    fn mix(&self, text: &mut String, n: usize) {
+        let lines = |line: &dyn Fn(usize) -> String| {
+            (0..n).fold(String::new(), |text, i| text + "  " + &line(i) + "\n")
+        };
+        let scores = lines(&|i| {
+            format!(
+                "let on{i} = first + {i}u * N_TEAMS < last; let s{i} = select(LOWEST, team_sum(dot(low_half(key{i}), q_low) + dot(high_half(key{i}), q_high)), on{i});"
+            )
+        });
+        let high = (0..n).fold("top".to_owned(), |high, i| format!("max({high}, s{i})"));
+        let mix = lines(&|i| {
+            format!(
+                "if (on{i}) {{ let w = weight(s{i} - high); total += w; mixed_low += w * low_half(value{i}); mixed_high += w * high_half(value{i}); }}"
+            )
+        });
+        let _ = writeln!(
+            text,
+            "fn mix_{n}(first: u32, last: u32) {{\n{scores}  let high = {high};\n  let fade = weight(top - high);\n  top = high;\n\
+             \x20 total *= fade;\n  mixed_low *= fade;\n  mixed_high *= fade;\n{mix}}}"
+        );
+    }
+
+    /// Sums over the lanes of a team, and over the teams of a subgroup.
+    fn sums(&self, text: &mut String) {
+        let (team, lanes) = (self.shape.heads.lanes(), self.geometry.lanes);
+        let steps = |from: usize, to: usize| {
+            std::iter::successors(Some(from), |n| Some(2 * n))
+                .take_while(move |&n| n < to)
+                .fold(String::new(), |text, n| text + &format!("  sum += subgroupShuffleXor(sum, {n}u);\n"))
+        };
+        let _ = writeln!(
+            text,
+            "fn team_sum(v: f32) -> f32 {{\n  var sum = v;\n{}  return sum;\n}}",
+            steps(1, team)
+        );
+        let _ = writeln!(
+            text,
+            "fn across_teams(v: vec4<f32>) -> vec4<f32> {{\n  var sum = v;\n{}  return sum;\n}}",
+            steps(team, lanes)
+        );
+        let _ = writeln!(
+            text,
+            "fn subgroup_top(v: f32) -> f32 {{\n  var sum = v;\n{}  return sum;\n}}",
+            steps(team, lanes)
+                .replace("sum += subgroupShuffleXor(sum,", "sum = max(sum, subgroupShuffleXor(sum,")
+                .replace(");", "));")
+        );
+    }
+
+    /// Teams meet in their subgroups, and subgroups in workgroup memory.
+    fn meet(&self) -> String {
+        let n = self.geometry.threads / self.geometry.lanes;
+        let per = |line: &dyn Fn(usize) -> String| {
+            (0..n).fold(String::new(), |text, i| text + "    " + &line(i) + "\n")
+        };
+        let high = (1..n).fold("tops[0]".to_owned(), |high, i| format!("max({high}, tops[{i}])"));
+        let weights = per(&|i| format!("let w{i} = weight(tops[{i}] - high);"));
+        let sums = per(&|i| {
+            format!("sum += w{i} * pool[{i}u * HEAD_DIM / 4u + e / 4u][e % 4u]; all += w{i} * totals[{i}];")
+        });
+        let store = match self.geometry.splits {
+            1 => "    publish(AT_ATTENDED + head() * HEAD_DIM + e, sum / all);",
+            _ => {
+                "    publish(AT_ATTENDED + (split() * N_HEADS + head()) * HEAD_DIM + e, sum);\n\
+                 \x20   if (e < 2u) { publish(AT_STATES + (split() * N_HEADS + head()) * 2u + e, select(all, high, e == 0u)); }"
+            }
+        };
+        format!(
+            "  let peak = subgroup_top(top);\n\
+             \x20 let fade = weight(top - peak);\n\
+             \x20 let low = across_teams(mixed_low * fade);\n  let high_part = across_teams(mixed_high * fade);\n\
+             \x20 let sums = across_teams(vec4<f32>(total * fade));\n\
+             \x20 if (lane < LANES) {{\n    pool[subgroup * HEAD_DIM / 4u + 2u * lane] = low;\n\
+             \x20   pool[subgroup * HEAD_DIM / 4u + 2u * lane + 1u] = high_part;\n  }}\n\
+             \x20 if (lane == 0u) {{\n    tops[subgroup] = peak;\n    totals[subgroup] = sums.x;\n  }}\n\
+             \x20 let on = alive();\n\
+             \x20 workgroupBarrier();\n\
+             \x20 for (var e = t; e < HEAD_DIM && on; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}{store}\n  }}\n"
+        )
+    }
+
+    /// The weights of the layer after next on their way to the cache, by groups that do not attend.
+    fn prefetch(&self, text: &mut String) {
+        let groups = self.geometry.groups.saturating_sub(self.geometry.splits * self.shape.heads.n_heads);
+        let threads = groups * self.geometry.threads;
+        // A word of every 32 bytes.
+        let n = self.shape.layer_words / 8;
+        let mut lines = String::new();
+        for k in 0..if threads == 0 { 0 } else { n.div_ceil(threads) } {
+            let _ = writeln!(
+                lines,
+                "  if (i + {at}u < {n}u) {{ seen ^= words[first + (i + {at}u) * 8u]; }}",
+                at = k * threads
+            );
+        }
+        let _ = writeln!(
+            text,
+            "fn prefetch(layer: u32) {{\n\
+             \x20 let first = {}u + (layer + 2u) % N_LAYERS * LAYER_WORDS;\n\
+             \x20 let i = (wg - N_HEADS * SPLITS) * THREADS + t;\n  var seen = 0u;\n{lines}\
+             \x20 // Never so; but the loads must not be taken for useless.\n\
+             \x20 if (limit == 0xffffffffu && seen == 1u) {{ publish_word(AT_BEST, seen); }}\n}}",
+            self.shape.qkv.quads
+        );
+    }
+}

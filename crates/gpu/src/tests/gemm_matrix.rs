@@ -1,0 +1,182 @@
+//! Matrix times many rows on matrix units: every format, tile and epilogue. Where there are no matrix units they are emulated,
+//! and everything around them is tested.
+
+use super::matvec::TYPES;
+use super::rows::{Case, Problem};
+use super::{Lab, Memory};
+use crate::device::MatrixSize;
+use crate::kernels::floats::Floats;
+use crate::kernels::gemm::Params;
+use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
+use crate::kernels::matvec::Epilogue;
+use crate::pipeline::Checks;
+use gguf::TensorType;
+use testkit::Random;
+
+const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
+    MatrixTile { tokens, rows, depth, subgroups, buffers, whole: false }
+}
+
+const TILES: [MatrixTile; 6] = [
+    tile(32, 64, 64, [2, 2], 1),
+    tile(32, 64, 64, [2, 2], 2),
+    tile(64, 64, 128, [4, 2], 1),
+    tile(64, 192, 64, [4, 2], 1),
+    tile(128, 128, 64, [4, 2], 1),
+    tile(128, 256, 32, [4, 2], 1),
+];
+const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilogue::Add, Epilogue::SiluMul];
+
+fn size(lab: &Lab) -> MatrixSize {
+    lab.caps.matrices.unwrap_or(MatrixSize::Emulated)
+}
+
+fn run(lab: &mut Lab, problem: &Problem, floats: [Floats; 2], tile: MatrixTile) -> Memory {
+    let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
+    let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab));
+    let params = Params {
+        quads: problem.starts[0] / 4,
+        words: problem.starts[1],
+        pairs: problem.starts[2],
+        supers: problem.starts[3],
+        n_units: n_cols.div_ceil(32) as u32,
+        n_cols: n_cols as u32,
+        n_groups: problem.n_groups as u32,
+        n_tokens: n_tokens as u32,
+        x: problem.x,
+        x_stride: problem.x_stride,
+        y: problem.y,
+        y_stride: problem.y_stride,
+        bias: problem.bias,
+    };
+    let grid = kernel.grid(n_tokens, problem.n_groups);
+    lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &problem.memory)
+}
+
+/// Tiles that are tried: where matrices are emulated, which takes long to compile, only the small ones.
+fn tiles(lab: &Lab) -> &'static [MatrixTile] {
+    if size(lab) == MatrixSize::Emulated { &TILES[..2] } else { &TILES }
+}
+
+/// Outputs in f16 are for what the next product reads.
+fn floats(epilogue: Epilogue, seed: u64) -> [Floats; 2] {
+    let x = if seed.is_multiple_of(2) { Floats::F16 } else { Floats::F32 };
+    let y = if epilogue == Epilogue::SiluMul && seed % 4 < 2 { Floats::F16 } else { Floats::F32 };
+    [x, y]
+}
+
+/// A case of the fuzz, without those whose reference would take most of the time.
+fn random_case(ty: TensorType, epilogue: Epilogue, seed: u64) -> Case {
+    let mut random = Random::new(seed);
+    let mut pick = |from: &[usize]| from[random.below(from.len())];
+    loop {
+        let n_cols = (32 * pick(&[1, 2, 3, 5, 18, 48])).next_multiple_of(ty.block_len());
+        let n_rows = pick(&[1, 31, 32, 33, 64, 70, 128, 192, 576]);
+        let n_tokens = pick(&[1, 2, 7, 9, 31, 32, 63, 64, 65, 128, 130]);
+        if n_rows * n_cols * n_tokens <= 8 << 20 {
+            return Case { ty, epilogue, n_rows, n_cols, n_tokens, seed };
+        }
+    }
+}
+
+#[test]
+fn every_format_agrees_with_f64_and_checks_change_no_bit() {
+    let mut checked = Lab::new(Checks::On);
+    let mut unchecked = Lab::new(Checks::Off);
+    for (i, ty) in TYPES.into_iter().enumerate() {
+        // Floats can end within a unit.
+        let n_cols = if ty.block_len() == 1 { 91 } else { 2 * ty.block_len().max(48) };
+        let case = Case { ty, epilogue: Epilogue::Store, n_rows: 70, n_cols, n_tokens: 65, seed: 200 };
+        let floats = floats(case.epilogue, i as u64);
+        let problem = Problem::of_halves(case, floats);
+        let tiles = tiles(&unchecked);
+        let tile = tiles[i % tiles.len()];
+        let after = run(&mut unchecked, &problem, floats, tile);
+        problem.verify(&after).unwrap();
+        if size(&unchecked) == MatrixSize::Emulated && i % 4 > 0 {
+            continue;
+        }
+        let with_checks = run(&mut checked, &problem, floats, tile);
+        assert!(with_checks.scratch == after.scratch, "{case:?}: checks change the result");
+    }
+}
+
+#[test]
+fn every_tile_and_epilogue_agrees_with_f64_at_random_shapes() {
+    let mut lab = Lab::new(Checks::Off);
+    let mut seed = 1000;
+    for (ty, epilogues) in [
+        (TensorType::Q4_0, &EPILOGUES[..]),
+        (TensorType::F32, &[Epilogue::Store]),
+        (TensorType::Q6_K, &[Epilogue::SiluMul]),
+    ] {
+        for &epilogue in epilogues {
+            let tiles = tiles(&lab);
+            for (i, &tile) in tiles.iter().enumerate() {
+                for _ in 0..if tiles.len() < TILES.len() { 1 + i } else { 3 } {
+                    seed += 1;
+                    let floats = floats(epilogue, seed);
+                    let problem = Problem::of_halves(random_case(ty, epilogue, seed), floats);
+                    let after = run(&mut lab, &problem, floats, tile);
+                    problem.verify(&after).unwrap_or_else(|error| panic!("{tile:?} {floats:?}: {error}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whole_tiles_need_no_blocks() {
+    let mut lab = Lab::new(Checks::Off);
+    let large = tile(128, 192, 64, [4, 2], 1);
+    let small = tile(32, 64, 64, [2, 2], 1);
+    let emulated = size(&lab) == MatrixSize::Emulated;
+    let tile = MatrixTile { whole: true, ..if emulated { small } else { large } };
+    for epilogue in [Epilogue::Store, Epilogue::Add] {
+        for floats in [[Floats::F32; 2], [Floats::F16, Floats::F32]] {
+            let case =
+                Case { ty: TensorType::Q4_0, epilogue, n_rows: 384, n_cols: 288, n_tokens: 256, seed: 9 };
+            let problem = Problem::of_halves(case, floats);
+            problem.verify(&run(&mut lab, &problem, floats, tile)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn results_repeat_and_a_wrong_weight_shows() {
+    let mut lab = Lab::new(Checks::Off);
+    let case = Case {
+        ty: TensorType::Q4_0,
+        epilogue: Epilogue::StoreBiased,
+        n_rows: 576,
+        n_cols: 576,
+        n_tokens: 9,
+        seed: 3,
+    };
+    let floats = [Floats::F32; 2];
+    let mut problem = Problem::of_halves(case, floats);
+    let first = run(&mut lab, &problem, floats, TILES[1]);
+    problem.verify(&first).unwrap();
+    assert!(run(&mut lab, &problem, floats, TILES[1]).scratch == first.scratch, "two runs differ");
+    problem.spoil();
+    let spoilt = run(&mut lab, &problem, floats, TILES[1]);
+    assert!(problem.verify(&spoilt).is_err(), "a wrong weight goes unnoticed");
+}
+
+#[test]
+#[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
+fn msl_smoke() {
+    let mut lab = Lab::emulator();
+    assert_eq!(size(&lab), MatrixSize::Eight);
+    for (i, (ty, epilogue)) in
+        [(TensorType::Q4_0, Epilogue::SiluMul), (TensorType::Q6_K, Epilogue::Add)].into_iter().enumerate()
+    {
+        let case = Case { ty, epilogue, n_rows: 70, n_cols: 768, n_tokens: 33, seed: 7 };
+        let floats = floats(epilogue, i as u64);
+        let problem = Problem::of_halves(case, floats);
+        let after = run(&mut lab, &problem, floats, TILES[i]);
+        problem.verify(&after).unwrap();
+        let again = run(&mut lab, &problem, floats, TILES[i]);
+        assert!(again.scratch == after.scratch, "{ty}: the order of threads shows");
+    }
+}

@@ -1,0 +1,178 @@
+//! The persistent kernel against the plan of dispatches. One group needs nobody else, so that any adapter can run it; more of them
+//! are for real GPUs, and have to give up in order on this one.
+
+use super::forward::{OWN, options};
+use super::plan::planned;
+use crate::persistent::{Geometry, Persistent, Shape, text};
+use crate::{DecodeMode, GpuError, GpuForwardPass, GpuOptions};
+use gguf::TensorType;
+use model::{Choice, ForwardPass, ModelSpec, RopePairing, SyntheticPreset, Weights};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use std::ops::ControlFlow;
+use testkit::TinyModel;
+
+/// Tokens that are compared.
+const N: usize = 40;
+const ALONE: Geometry = Geometry { groups: 1, threads: 128, lanes: 0, splits: 1, keys: 2 };
+
+/// As small as the kernel takes it; with as many layers that parities turn from token to token.
+fn small() -> TinyModel {
+    TinyModel {
+        n_layers: 3,
+        n_heads: 2,
+        n_kv_heads: 1,
+        head_dim: 32,
+        matrices: TensorType::Q4_0,
+        head: TensorType::Q8_0,
+        gain: 4.0,
+        ..TinyModel::default()
+    }
+}
+
+fn pass(model: &TinyModel, pairing: RopePairing) -> GpuForwardPass {
+    let file = model.gguf();
+    let mut spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    spec.rope.pairing = pairing;
+    let weights = Weights::new(&spec, &file).unwrap();
+    GpuForwardPass::new(&spec, &weights, &options(64), &mut |_| ()).unwrap()
+}
+
+/// Gives `pass` a kernel of `geometries`, its text changed by `edit`.
+fn equip(pass: &mut GpuForwardPass, geometries: &[(usize, Geometry)], edit: impl Fn(String) -> String) {
+    let lanes = pass.machine.gpu.info.subgroup_min_size as usize;
+    let geometries: Vec<_> = geometries.iter().map(|&(from, g)| (from, Geometry { lanes, ..g })).collect();
+    let shape = Shape::of(&pass.planner()).unwrap();
+    let texts = geometries.iter().map(|(_, geometry)| edit(text(&shape, geometry))).collect();
+    pass.persistent = Some(Persistent::from_texts(&pass.machine, &shape, &geometries, texts).unwrap());
+}
+
+/// `n` tokens from where the sequence is.
+fn decode(pass: &mut GpuForwardPass, token: u32, n: usize) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut take = |id| {
+        ids.push(id);
+        if ids.len() == n { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    pass.decode(token, &Choice::GREEDY, &mut take).unwrap();
+    ids
+}
+
+/// The ids of `N` tokens from the beginning, and the last layer's keys and values. The cache holds something else before.
+fn run(pass: &mut GpuForwardPass) -> (Vec<u32>, Vec<f32>) {
+    pass.truncate(OWN, 0);
+    let other: Vec<u32> = (0..N as u32 + 8).map(|i| (i * 37 + 11) % 250).collect();
+    pass.forward_prompt(&other).unwrap();
+    pass.truncate(OWN, 0);
+    let ids = decode(pass, 5, N);
+    assert_eq!(pass.sequence_len(OWN), N);
+    let layer = pass.spec().n_layers - 1;
+    let cached = (0..N).flat_map(|at| pass.key_and_value(layer, OWN, at)).flatten().collect();
+    (ids, cached)
+}
+
+fn assert_same((ids, cached): &(Vec<u32>, Vec<f32>), expected: &(Vec<u32>, Vec<f32>), what: &str) {
+    assert_eq!(*ids, expected.0, "{what}");
+    let largest = expected.1.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let apart = cached.iter().zip(&expected.1).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(apart < 2e-3 * largest, "{what}: keys and values {apart} apart, of {largest}");
+}
+
+#[test]
+fn one_group_gives_the_tokens_of_the_plan() {
+    let other = TinyModel { matrices: TensorType::Q8_0, head: TensorType::Q4_0, tied_head: false, ..small() };
+    // From one variant to the next, the latter for the rest of the tokens.
+    for (model, pairing, splits) in
+        [(small(), RopePairing::Adjacent, vec![(0, 1), (20, 3)]), (other, RopePairing::Halves, vec![(0, 2)])]
+    {
+        let mut pass = pass(&model, pairing);
+        let expected = run(&mut pass);
+        let distinct = expected.0.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert!(distinct > 5, "a test of ids needs different ones: {:?}", expected.0);
+        let variant = |(from, splits)| (from, Geometry { splits, ..ALONE });
+        equip(&mut pass, &splits.into_iter().map(variant).collect::<Vec<_>>(), |text| text);
+        for _ in 0..2 {
+            assert_same(&run(&mut pass), &expected, "persistent");
+            assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+        }
+    }
+}
+
+/// Wherever the kernel stops, no token is lost, none comes twice, and decoding goes on by dispatches.
+#[test]
+fn a_kernel_that_stops_is_left_at_the_token_where_it_was() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    for position in [13, N - 1] {
+        let stop = format!(
+            "    if (position == {position}u) {{ atomicStore(&stopped, 1u); atomicStore(&exchange[STOPPED], 1u); }}\n    token = phase_output(i);"
+        );
+        equip(&mut pass, &[(0, ALONE)], |text| {
+            assert!(text.contains("    token = phase_output(i);"));
+            text.replace("    token = phase_output(i);", &stop)
+        });
+        let notes = pass.notes().len();
+        assert_same(&run(&mut pass), &expected, &format!("stopped at {position}"));
+        assert!(pass.persistent.is_none());
+        assert_eq!(pass.notes().len(), notes + 1, "the user is told once");
+    }
+}
+
+/// Groups that are not all at work at a time wait in vain, but not for ever.
+#[test]
+fn groups_that_miss_each_other_give_up() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    equip(&mut pass, &[(0, Geometry { groups: 12, ..ALONE })], |text| text);
+    pass.persistent.as_mut().unwrap().limit = 3;
+    assert_same(&run(&mut pass), &expected, "given up");
+    assert!(pass.persistent.is_none());
+}
+
+#[test]
+fn it_is_for_certain_devices_and_models() {
+    let model = small();
+    let file = model.gguf();
+    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    let weights = Weights::new(&spec, &file).unwrap();
+    let asked = GpuOptions { decode: DecodeMode::Persistent, ..options(64) };
+    let made = GpuForwardPass::new(&spec, &weights, &asked, &mut |_| ());
+    match made {
+        Ok(pass) => assert!(pass.persistent.is_some()),
+        Err(GpuError::Unsupported { what }) => assert!(what.contains("NVIDIA"), "{what}"),
+        Err(other) => panic!("{other}"),
+    }
+    for (model, why) in [
+        (TinyModel { family: "qwen2", ..small() }, "biases"),
+        (TinyModel { family: "qwen3", ..small() }, "norms"),
+        (TinyModel { matrices: TensorType::F16, ..small() }, "F16"),
+        (TinyModel { head_dim: 16, ..small() }, "16 elements"),
+    ] {
+        let pass = pass(&model, RopePairing::Adjacent);
+        assert!(pass.persistent.is_none());
+        let refusal = Shape::of(&pass.planner()).unwrap_err();
+        assert!(refusal.contains(why), "{refusal}");
+    }
+}
+
+/// What only a real GPU runs is at least a valid shader.
+#[test]
+fn the_text_for_smollm_is_valid() {
+    planned(SyntheticPreset::ALL[0], |_, planner| {
+        let shape = Shape::of(planner).unwrap();
+        for (groups, threads, splits) in [(120, 256, 1), (120, 384, 8), (32, 256, 3)] {
+            let geometry = Geometry { groups, threads, lanes: 32, splits, keys: 4 };
+            shape.fits(&geometry, 48 << 10).unwrap();
+            let text = text(&shape, &geometry);
+            let module =
+                naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+            validator
+                .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+                .subgroup_operations(naga::valid::SubgroupOperationSet::all());
+            let valid = validator.validate(&module);
+            valid.unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+        }
+        let few = Geometry { groups: 1, threads: 256, lanes: 32, splits: 1, keys: 4 };
+        assert!(shape.fits(&few, 48 << 10).unwrap_err().contains("units"));
+    });
+}
