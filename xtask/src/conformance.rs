@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use cpu::{CpuForwardPass, CpuOptions};
 use gguf::Gguf;
 use metal_attention::{
-    EncodeOptions, GenerateOptions, LoadOptions, Model, ModelSource, SamplingOptions, load_tokenizer,
+    DeviceChoice, EncodeOptions, GenerateOptions, LoadOptions, Model, ModelSource, SamplingOptions,
+    load_tokenizer,
 };
 use model::{ForwardPass, ModelSpec, Reference, Rounding, Row, SequenceId, Weights};
 use std::fs;
@@ -100,7 +101,8 @@ fn check_model(file: &Path, expected: &Path) -> Result<String> {
     let expected = expected.trim_end();
     let prompt_len = expected.match_indices(' ').nth(3).map_or(expected.len(), |(at, _)| at);
     let prompt = &expected[..prompt_len];
-    let mut model = Model::load(ModelSource::File(file.into()), &LoadOptions::default(), &mut |_| {})?;
+    let on_cpu = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
+    let mut model = Model::load(ModelSource::File(file.into()), &on_cpu, &mut |_| {})?;
     let options = GenerateOptions {
         max_tokens: Some(200),
         sampling: SamplingOptions { temperature: 0.0, ..SamplingOptions::default() },

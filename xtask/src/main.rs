@@ -2,7 +2,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
+mod bench_peer;
+mod cargo;
 mod conformance;
+mod mac_check;
+mod msl_smoke;
+mod packages;
 mod tales;
 mod test;
 
@@ -14,8 +19,12 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Runs every test of the project, installing first what they need.
+    /// Runs every test of the project, installing first what they need: software Vulkan and a C++ compiler, on Linux.
     Test,
+    /// Compiles the kernels' Metal source as C++ and runs it on the CPU against the f64 reference; a part of `test`.
+    MslSmoke,
+    /// Type-checks and lints the workspace for Macs with Apple's chips.
+    MacCheck,
     /// Checks the vocabularies and models in a folder against the expected ids and texts beside them, one line each.
     ///
     /// A vocabulary is a triple X.gguf, X.gguf.inp, X.gguf.out, in llama.cpp's form. A model is a file X*.gguf for which there
@@ -25,6 +34,8 @@ enum Command {
         /// Looked through with all its subfolders.
         folder: PathBuf,
     },
+    /// Measures this engine and llama.cpp on one file, taking turns, and prints medians and their ratio.
+    BenchPeer(bench_peer::BenchPeer),
     /// Writes the bundled model from what models/tales/train.py left.
     Tales {
         /// The folder that the training wrote.
@@ -38,7 +49,10 @@ enum Command {
 fn main() -> Result<()> {
     match Command::parse() {
         Command::Test => test::run(),
+        Command::MslSmoke => msl_smoke::run(),
+        Command::MacCheck => mac_check::run(),
         Command::Conformance { folder } => conformance::run(&folder),
+        Command::BenchPeer(options) => bench_peer::run(&options),
         Command::Tales { run, output } => tales::run(&run, &output),
     }
 }
