@@ -86,7 +86,12 @@ fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
         return Some(failure.help).filter(|help| !help.is_empty());
     }
     match error.downcast_ref::<LoadError>() {
-        Some(LoadError::NoGpu) => return Some("use --device cpu, or leave --device out"),
+        Some(LoadError::NoGpuEngine) => return Some("use --device cpu, or leave --device out"),
+        Some(LoadError::Gpu(_)) => {
+            return Some(
+                "use --device cpu, or leave --device out; metal-attention devices lists what there is",
+            );
+        }
         Some(LoadError::File(error)) => return file_help(error),
         _ => {}
     }

@@ -16,11 +16,10 @@ impl LoadArgs {
     /// What the engine is to do.
     pub(crate) fn options(&self) -> Result<LoadOptions, Failure> {
         Ok(LoadOptions {
-            device: self.device.choice(),
             threads: self.threads,
             context: self.ctx_size,
             chat_template: self.chat_template()?,
-            memory_limit: None,
+            ..self.device.options()
         })
     }
 

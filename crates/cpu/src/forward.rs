@@ -4,10 +4,13 @@ use crate::arch::Kernels;
 use crate::attention::{Place, Rotation};
 use crate::error::CpuError;
 use crate::kv::KvStore;
-use crate::layer::{Pass, Split, Step};
+use crate::pass::Pass;
+use crate::pass::few::{self, Few};
+use crate::pass::many::{self, Many};
 use crate::pool::Pool;
-use crate::scratch::Scratch;
-use crate::weights::{self, CpuWeights};
+use crate::scratch::{FEW_ROWS, Scratch};
+use crate::threads;
+use crate::weights::CpuWeights;
 use model::{
     DeviceInfo, DeviceKind, ForwardError, ForwardPass, KvBlocks, MemoryUse, ModelSpec, Row, SequenceId,
     Weights,
@@ -30,8 +33,7 @@ pub struct CpuOptions {
 
 impl CpuOptions {
     fn n_threads(&self) -> usize {
-        let allowed = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.threads.map_or_else(|| num_cpus::get_physical().clamp(1, allowed), NonZeroUsize::get)
+        self.threads.map_or_else(threads::default_count, NonZeroUsize::get)
     }
 }
 
@@ -77,12 +79,13 @@ impl CpuForwardPass {
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, CpuError> {
         let threads = options.n_threads();
-        let pool = Pool::new(threads)?;
+        let most_phases = few::most_phases(spec.n_layers).max(many::most_phases(spec.n_layers, MOST_ROWS));
+        let mut pool = Pool::new(threads, most_phases)?;
         let blocks = KvBlocks::new(options.context_len, options.n_sequences, spec.n_vocab);
         Ok(Self {
             spec: spec.clone(),
             kernels,
-            weights: CpuWeights::load(spec, weights, threads, progress)?,
+            weights: CpuWeights::load(spec, weights, &mut pool, progress)?,
             kv: KvStore::new(spec, blocks.n_blocks()),
             blocks,
             rotation: Rotation::new(spec),
@@ -94,7 +97,7 @@ impl CpuForwardPass {
                 name: format!("{} {}", std::env::consts::ARCH, kernels.name),
                 threads,
             },
-            notes: weights::notes(weights),
+            notes: Vec::new(),
         })
     }
 
@@ -112,15 +115,36 @@ impl CpuForwardPass {
         &self.notes
     }
 
+    /// Bytes of the weights that lie in large pages, where the system tells (Linux).
+    #[must_use]
+    pub fn large_page_bytes(&self) -> Option<u64> {
+        self.weights.arena.large_page_bytes()
+    }
+
+    /// Takes rows in and computes them; their logits are in the scratch buffer then. Gives how many want them.
+    fn compute(&mut self, rows: &[Row], greedy: bool) -> Result<usize, ForwardError> {
+        self.blocks.append(rows)?;
+        let n_wanted = rows.iter().filter(|row| row.wants_logits).count();
+        let last = rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
+        self.rotation.reserve(last + 1);
+        let most = rows.len().min(MOST_ROWS);
+        self.scratch.reserve(&self.spec, most, n_wanted, self.blocks.context_len());
+        let mut first_logits = 0;
+        for chunk in rows.chunks(MOST_ROWS) {
+            self.pass(chunk, first_logits, greedy);
+            first_logits += chunk.iter().filter(|row| row.wants_logits).count();
+        }
+        Ok(n_wanted)
+    }
+
     /// Computes rows that are in the block table already; their logits begin at `first_logits`.
-    fn pass(&mut self, rows: &[Row], first_logits: usize) {
+    fn pass(&mut self, rows: &[Row], first_logits: usize, greedy: bool) {
         let tokens: Vec<u32> = rows.iter().map(|row| row.token).collect();
         let place =
             |row: &Row| Place { position: row.position as usize, blocks: self.blocks.table(row.sequence) };
         let places: Vec<Place<'_>> = rows.iter().map(place).collect();
         let wanted: Vec<usize> =
             rows.iter().enumerate().filter(|(_, row)| row.wants_logits).map(|(i, _)| i).collect();
-        let few = Scratch::few_rows(self.pool.count());
         let pass = Pass {
             spec: &self.spec,
             kernels: self.kernels,
@@ -128,13 +152,21 @@ impl CpuForwardPass {
             kv: &self.kv,
             rotation: &self.rotation,
             scratch: &self.scratch,
-            split: if rows.len() <= few { Split::Groups } else { Split::Rows },
+            n_workers: self.pool.count(),
             tokens: &tokens,
             places: &places,
             wanted: &wanted,
             first_logits,
+            greedy,
         };
-        self.pool.run(&|worker| Step::run(&pass, worker));
+        if rows.len() <= FEW_ROWS {
+            let few = Few::new(&pass);
+            few.embed();
+            self.pool.run(&few.items(), &|task| few.work(task));
+        } else {
+            let many = Many::new(&pass);
+            self.pool.run(&many.items(), &|task| many.work(task));
+        }
     }
 }
 
@@ -176,17 +208,23 @@ impl ForwardPass for CpuForwardPass {
     }
 
     fn forward(&mut self, rows: &[Row]) -> Result<&[f32], ForwardError> {
-        self.blocks.append(rows)?;
-        let n_wanted = rows.iter().filter(|row| row.wants_logits).count();
-        let last = rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
-        self.rotation.reserve(last + 1);
-        let most = rows.len().min(MOST_ROWS);
-        self.scratch.reserve(&self.spec, most, n_wanted, self.blocks.context_len());
-        let mut first_logits = 0;
-        for chunk in rows.chunks(MOST_ROWS) {
-            self.pass(chunk, first_logits);
-            first_logits += chunk.iter().filter(|row| row.wants_logits).count();
-        }
+        let n_wanted = self.compute(rows, false)?;
         Ok(&self.scratch.logits.as_mut_slice()[..n_wanted * self.spec.n_vocab])
+    }
+
+    fn forward_token_greedy(&mut self, token: u32) -> Result<u32, ForwardError> {
+        self.scratch.workers.as_mut_slice().iter_mut().for_each(|worker| worker.best = None);
+        let rows = Row::prompt(SequenceId(0), self.next_position(), &[token]);
+        self.compute(&rows, true)?;
+        let best = self.scratch.workers.as_mut_slice().iter().filter_map(|worker| worker.best);
+        let best = best.reduce(|a, b| if b.1 > a.1 || (b.1 == a.1 && b.0 < a.0) { b } else { a });
+        Ok(match best {
+            Some((token, _)) => token,
+            // Nothing above minus infinity: the first that is a number at all.
+            None => {
+                let logits = &self.scratch.logits.as_mut_slice()[..self.spec.n_vocab];
+                logits.iter().position(|v| !v.is_nan()).unwrap_or(0) as u32
+            }
+        })
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::arena::Arena;
 use crate::error::CpuError;
-use crate::matrix::{Layout, Matrix};
-use crate::pack::Format;
+use crate::layout::Layout;
+use crate::matrix::Matrix;
+use crate::pool::Pool;
 use gguf::TensorType;
 use model::{LayerWeights, ModelSpec, Weight, Weights};
-use std::collections::BTreeSet;
 
 #[derive(Debug)]
 pub(crate) struct CpuWeights {
@@ -21,13 +21,13 @@ pub(crate) struct CpuWeights {
 pub(crate) struct CpuLayer {
     pub(crate) attn_norm: Vec<f32>,
     pub(crate) qkv: [Matrix; 3],
-    /// `[q_dim + 2 * kv_dim]`
-    pub(crate) qkv_bias: Option<Vec<f32>>,
+    /// `[q_dim]`, `[kv_dim]`, `[kv_dim]`
+    pub(crate) qkv_bias: Option<[Vec<f32>; 3]>,
     /// Norms of each head of Q and of K, `[head_dim]` both.
     pub(crate) qk_norm: Option<[Vec<f32>; 2]>,
     pub(crate) attn_output: Matrix,
     pub(crate) ffn_norm: Vec<f32>,
-    /// Groups alternate, where the two have one format.
+    /// Strips alternate.
     pub(crate) gate_up: [Matrix; 2],
     pub(crate) ffn_down: Matrix,
 }
@@ -45,11 +45,11 @@ impl CpuWeights {
     pub(crate) fn load(
         spec: &ModelSpec,
         weights: &Weights<'_>,
-        threads: usize,
+        pool: &mut Pool,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, CpuError> {
         let (layout, layers, output) = lay_out(weights);
-        let arena = layout.pack(threads, progress)?;
+        let arena = layout.pack(pool, progress)?;
         let embedding = match spec.tied_head {
             true => Embedding::Tied,
             false => {
@@ -78,7 +78,7 @@ impl CpuWeights {
     /// The embedding of `token`.
     pub(crate) fn embed(&self, token: u32, out: &mut [f32]) {
         match &self.embedding {
-            Embedding::Tied => self.output.row(&self.arena, token as usize, out),
+            Embedding::Tied => self.output.row(self.arena.bytes(), token as usize, out),
             Embedding::Rows { ty, bytes, row_bytes } => {
                 let row = &bytes[token as usize * row_bytes..][..*row_bytes];
                 ty.decode(row, out).expect("type and shape were checked at load");
@@ -99,18 +99,11 @@ fn lay_out_layer<'a>(layer: &'a LayerWeights<'a>, layout: &mut Layout<'a>) -> Cp
     CpuLayer {
         attn_norm: layer.attn_norm.decode(),
         qkv: [&layer.attn_q, &layer.attn_k, &layer.attn_v].map(|w| layout.add(w)),
-        qkv_bias: layer.qkv_bias.as_ref().map(|biases| biases.iter().flat_map(Weight::decode).collect()),
+        qkv_bias: layer.qkv_bias.as_ref().map(|biases| biases.each_ref().map(Weight::decode)),
         qk_norm: layer.qk_norm.as_ref().map(|norms| norms.each_ref().map(Weight::decode)),
         attn_output: layout.add(&layer.attn_output),
         ffn_norm: layer.ffn_norm.decode(),
         gate_up: layout.add_interleaved([&layer.ffn_gate, &layer.ffn_up]),
         ffn_down: layout.add(&layer.ffn_down),
     }
-}
-
-/// What the user should know about how the weights are kept.
-pub(crate) fn notes(weights: &Weights<'_>) -> Vec<String> {
-    let decoded: BTreeSet<&str> =
-        weights.iter().filter(|w| w.rows > 1 && Format::decodes(w.ty)).map(|w| w.ty.name()).collect();
-    decoded.into_iter().map(|ty| format!("{ty} weights are decoded to F32 at load")).collect()
 }

@@ -55,8 +55,10 @@ pub enum BenchError {
 
 /// Runs `test` and gives the time of each repetition. `on_repetition` hears each and may end it there.
 ///
-/// The tokens are random, but for a BOS at the beginning of prompt and generation where the vocabulary adds it. Every token
-/// that is generated has its logits computed; nothing is sampled from them.
+/// A prompt is random tokens, begun with BOS where the vocabulary adds it. A generation begins with BOS or a random token and
+/// takes the most likely token each time, by [`ForwardPass::decode_greedy`]: what a user gets at temperature 0, the choice
+/// included, with as many tokens in flight as the device likes. A token that would end a text does not end it here. The clock
+/// stops when the last token is known; what a device has begun beyond it is waited for without the clock.
 ///
 /// # Errors
 /// [`BenchError`].
@@ -90,8 +92,7 @@ pub fn bench(
         bench.forward.truncate(SEQUENCE, test.n_depth);
         let started = Instant::now();
         bench.prompt(test.n_prompt)?;
-        bench.generate(test.n_gen)?;
-        let sample = started.elapsed();
+        let sample = bench.generate(test.n_gen)? - started;
         samples.push(sample);
         if on_repetition(sample).is_break() {
             break;
@@ -118,12 +119,19 @@ impl Bench<'_> {
         self.forward.forward_prompt(&tokens).map(drop)
     }
 
-    fn generate(&mut self, n: usize) -> Result<(), ForwardError> {
-        let mut token = self.bos.unwrap_or_else(|| self.rng.below(self.n_vocab));
-        for _ in 0..n {
-            self.forward.forward_token(token)?;
-            token = self.rng.below(self.n_vocab);
+    /// When the last of `n` tokens was known.
+    fn generate(&mut self, n: usize) -> Result<Instant, ForwardError> {
+        let mut ended = Instant::now();
+        if n == 0 {
+            return Ok(ended);
         }
-        Ok(())
+        let first = self.bos.unwrap_or_else(|| self.rng.below(self.n_vocab));
+        let mut n_left = n;
+        self.forward.decode_greedy(first, &mut |_| {
+            n_left -= 1;
+            ended = Instant::now();
+            if n_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(ended)
     }
 }

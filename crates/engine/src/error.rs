@@ -1,9 +1,11 @@
 //! What can go wrong between a file and its text.
 
+use crate::memory;
 use crate::sampling::SamplingError;
 use cpu::CpuError;
 use gguf::{GgufError, MetadataError};
-use model::{ForwardError, ModelError};
+use model::{DeviceKind, ForwardError, ModelError};
+use std::error::Error;
 use tokenizer::{TemplateError, TokenizerError};
 
 /// A model that cannot be loaded.
@@ -46,11 +48,14 @@ pub enum LoadError {
     },
     /// Weights and KV cache need more memory than there is.
     #[error(
-        "the model does not fit: it needs {} and {} are free; {advice}",
-        crate::memory::format_bytes(*need),
-        crate::memory::format_bytes(*have)
+        "the model does not fit in {}: it needs {} and {} are free; {advice}",
+        memory::place(*device),
+        memory::format_bytes(*need),
+        memory::format_bytes(*have)
     )]
     DoesNotFit {
+        /// Whose memory it is.
+        device: DeviceKind,
         /// Bytes needed.
         need: u64,
         /// Bytes free.
@@ -61,11 +66,14 @@ pub enum LoadError {
     /// The CPU backend got no memory or no threads.
     #[error(transparent)]
     Cpu(#[from] CpuError),
-    /// A GPU was asked for.
+    /// There is no such GPU, or it cannot run this model.
+    #[error(transparent)]
+    Gpu(Box<dyn Error + Send + Sync>),
+    /// A GPU was asked for, of a build without the feature `gpu`.
     #[error(
         "there is no GPU to run on: this build has no GPU engine; choose the CPU or let the device be picked"
     )]
-    NoGpu,
+    NoGpuEngine,
 }
 
 /// A text that cannot be generated. The session is usable still, but for [`ForwardError::DeviceLost`].

@@ -1,6 +1,7 @@
 //! Errors by what a caller can do about them.
 
 use crate::bench::BenchError;
+use crate::compare::CompareError;
 use crate::conversation::ChatError;
 use crate::error::{GenerateError, LoadError};
 use crate::perplexity::PerplexityError;
@@ -59,6 +60,7 @@ impl ErrorKind {
             ChatError => chat,
             PerplexityError => perplexity,
             BenchError => bench,
+            CompareError => compare,
             SamplingError => |_| Self::Usage,
             GgufError => |error| gguf(error.kind()),
             MetadataError => |_| Self::File,
@@ -80,7 +82,7 @@ fn load(error: &LoadError) -> ErrorKind {
         LoadError::Context { .. } => ErrorKind::Usage,
         LoadError::DoesNotFit { .. } | LoadError::Cpu(CpuError::Memory { .. }) => ErrorKind::Memory,
         LoadError::Cpu(_) => ErrorKind::Other,
-        LoadError::NoGpu => ErrorKind::Device,
+        LoadError::Gpu(_) | LoadError::NoGpuEngine => ErrorKind::Device,
     }
 }
 
@@ -154,5 +156,12 @@ fn bench(error: &BenchError) -> ErrorKind {
     match error {
         BenchError::Forward(error) => forward(error),
         _ => ErrorKind::Usage,
+    }
+}
+
+fn compare(error: &CompareError) -> ErrorKind {
+    match error {
+        CompareError::Load(error) => load(error),
+        CompareError::Generate(error) => generate(error),
     }
 }

@@ -64,7 +64,7 @@ pub struct Generation {
     pub usage: Usage,
     /// How long it took.
     pub timings: Timings,
-    /// The seed of the draws. The same prompt with the same options and this seed gives the same text.
+    /// The seed of the draws. The same prompt with the same options and this seed gives the same text on the same device.
     pub seed: u64,
 }
 

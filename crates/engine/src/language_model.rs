@@ -2,6 +2,7 @@
 
 use crate::description::Description;
 use crate::error::GenerateError;
+use crate::gpu_plan::GpuPlan;
 use crate::session::Session;
 use model::{DeviceInfo, ForwardPass, MemoryUse, ModelSpec};
 use std::fmt;
@@ -16,6 +17,7 @@ pub struct Model {
     pub(crate) template: Template,
     pub(crate) description: Description,
     pub(crate) notes: Vec<String>,
+    pub(crate) plan: Option<GpuPlan>,
     pub(crate) load_time: Duration,
 }
 
@@ -61,6 +63,12 @@ impl Model {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What a GPU executes for a token; `None` on the CPU, which has no such list.
+    #[must_use]
+    pub fn gpu_plan(&self) -> Option<&GpuPlan> {
+        self.plan.as_ref()
     }
 
     /// How long loading took.

@@ -18,7 +18,12 @@
 //! [`Model::load`] checks a file, plans its memory, picks a device and lays the weights out there. A [`Session`] holds
 //! the tokens that are in the model's KV cache, and computes of each prompt only what follows the part that is in it
 //! already; a [`Conversation`] renders a chat into such prompts. [`Sampler`] has llama.cpp's options, defaults and order,
-//! and gives the same text for a seed on every platform. [`perplexity`] and [`bench()`] measure as llama.cpp's tools do.
+//! and gives the same text for a seed on every platform; a GPU samples by itself, from random numbers of its own.
+//! [`perplexity`] and [`bench()`] measure as llama.cpp's tools do.
+//!
+//! [`DeviceChoice`] says where a model runs, [`devices()`] lists what there is. With [`DeviceChoice::Auto`] a model goes to the
+//! CPU where no GPU can run it, and its [notes](Model::notes) say why; any other choice fails rather than going elsewhere.
+//! [`compare()`] finds the place where a device parts from the reference, [`examine()`] tells what a GPU does right and how fast. The feature `gpu`, on by default, is the GPU engine.
 //!
 //! [`inspect`] and [`load_tokenizer`] read a file without its weights, whether or not it could be run.
 //!
@@ -27,13 +32,20 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod compare;
 mod conversation;
 mod description;
 mod device;
+mod device_choice;
+mod devices;
 mod error;
 mod error_kind;
+mod examine;
 mod file_type;
 mod generate;
+#[cfg_attr(not(feature = "gpu"), path = "no_gpu_engine.rs")]
+mod gpu_engine;
+mod gpu_plan;
 mod inspect;
 mod language_model;
 mod load;
@@ -44,15 +56,21 @@ mod sampling;
 mod session;
 mod source;
 mod stop_strings;
+mod system;
+mod trace;
 mod vocab;
 
 pub use bench::{BenchError, BenchOptions, BenchTest, bench};
+pub use compare::{CompareError, ComparedResult, Comparison, compare};
 pub use conversation::{ChatError, Conversation};
 pub use description::Description;
-pub use device::DeviceChoice;
+pub use device_choice::{DeviceChoice, GpuBackend, ParseDeviceError};
+pub use devices::{Device, GpuDetails, devices};
 pub use error::{GenerateError, LoadError};
 pub use error_kind::ErrorKind;
+pub use examine::{Check, Examination, Measurement, examine, measure_kernels};
 pub use generate::{FinishReason, GenerateOptions, Generation, Timings, Usage};
+pub use gpu_plan::GpuPlan;
 pub use inspect::{Inspection, inspect, load_tokenizer};
 pub use language_model::Model;
 pub use load::{LoadOptions, Progress};
@@ -60,6 +78,8 @@ pub use perplexity::{Perplexity, PerplexityError, PerplexityOptions, perplexity}
 pub use sampling::{Sampler, SamplingError, SamplingOptions};
 pub use session::{Prompt, Session};
 pub use source::ModelSource;
+pub use system::SystemInfo;
+pub use trace::TapSummary;
 
 // What the API above is made of, so that a program needs no other crate of the project.
 pub use gguf::{Array, Gguf, GgufError, Metadata, TensorInfo, TensorType, Value};

@@ -1,13 +1,15 @@
 //! From a source to a model that runs.
 
 use crate::description::Description;
-use crate::device::{self, DeviceChoice, Placed, Request};
+use crate::device::{self, Placed, Request};
+use crate::device_choice::DeviceChoice;
 use crate::error::LoadError;
 use crate::language_model::{Model, Template};
 use crate::source::{ModelSource, Opened};
 use crate::vocab;
 use model::{ModelSpec, Weights};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Instant;
 use tokenizer::Tokenizer;
 
@@ -19,8 +21,14 @@ const MOST_CONTEXT: usize = 1 << 26;
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The device.
+    /// The device. [`DeviceChoice::Auto`] takes the CPU where there is no GPU that can run the model, and says why among the
+    /// model's [notes](Model::notes); every other choice is an error where it cannot be had.
     pub device: DeviceChoice,
+    /// Take a GPU that the processor plays (llvmpipe, WARP) where there is no other: slow, for tests.
+    pub allow_software_gpu: bool,
+    /// Folder for compiled GPU kernels, so that a later load need not compile them; made where it is missing. `None`: nowhere.
+    /// Of use with Vulkan, the other interfaces keep them by themselves.
+    pub pipeline_cache: Option<PathBuf>,
     /// Threads that compute on a CPU. `None`: one for each physical core that this process may use.
     pub threads: Option<NonZeroUsize>,
     /// Positions of the KV cache. `None`: what the model was trained for, 8192 at most; `Some(0)`: what it was trained for.
@@ -68,22 +76,21 @@ impl Model {
 
         let description =
             Description::new(&name, Some(spec.family.name), opened.metadata(), opened.tensors());
-        let request = Request {
-            choice: options.device,
-            threads: options.threads,
-            context_len,
-            memory_limit: options.memory_limit,
-        };
+        let request = Request::new(options, context_len);
         let placed = device::place(&spec, &weights, &request, &mut |fraction| {
             progress(Progress::Weights { fraction });
         })?;
-        let Placed { forward, notes: device_notes } = placed;
+        let Placed { forward, notes: device_notes, plan } = placed;
         notes.extend(device_notes);
-        Ok(Self { forward, tokenizer, template, description, notes, load_time: started.elapsed() })
+        Ok(Self { forward, tokenizer, template, description, notes, plan, load_time: started.elapsed() })
     }
 }
 
-fn context_len(asked: Option<usize>, spec: &ModelSpec, notes: &mut Vec<String>) -> Result<usize, LoadError> {
+pub(crate) fn context_len(
+    asked: Option<usize>,
+    spec: &ModelSpec,
+    notes: &mut Vec<String>,
+) -> Result<usize, LoadError> {
     let trained = spec.trained_context;
     let context_len = match asked {
         None => trained.min(DEFAULT_CONTEXT),
@@ -102,7 +109,7 @@ fn context_len(asked: Option<usize>, spec: &ModelSpec, notes: &mut Vec<String>) 
     Ok(context_len)
 }
 
-fn tokenizer(
+pub(crate) fn tokenizer(
     opened: &Opened,
     spec: &ModelSpec,
     notes: &mut Vec<String>,

@@ -1,7 +1,7 @@
-//! How much memory a model may take.
+//! What is said of a model that is too large.
 
 use crate::error::LoadError;
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use model::DeviceKind;
 
 /// A context shorter than this is not worth proposing.
 const LEAST_CONTEXT: usize = 256;
@@ -9,35 +9,46 @@ const LEAST_CONTEXT: usize = 256;
 /// Refuses what does not fit, before anything is read. `need_of` gives the bytes that a context of so many positions
 /// takes, weights included.
 pub(crate) fn check(
-    have: Option<u64>,
+    device: DeviceKind,
+    have: u64,
     context_len: usize,
     need_of: &dyn Fn(usize) -> u64,
 ) -> Result<(), LoadError> {
-    let have = have.unwrap_or_else(available_bytes);
-    let need = need_of(context_len);
-    if need <= have {
-        return Ok(());
+    match need_of(context_len) <= have {
+        true => Ok(()),
+        false => Err(does_not_fit(device, have, context_len, need_of)),
     }
+}
+
+/// The refusal, with the context that would fit.
+pub(crate) fn does_not_fit(
+    device: DeviceKind,
+    have: u64,
+    context_len: usize,
+    need_of: &dyn Fn(usize) -> u64,
+) -> LoadError {
     let smaller = std::iter::successors(Some(context_len / 2), |len| Some(len / 2))
         .take_while(|&len| len >= LEAST_CONTEXT)
         .find(|&len| need_of(len) <= have);
-    let advice = match smaller {
-        Some(len) => format!("a context of {len} tokens (--ctx-size {len}) would fit"),
-        None => "close other programs, or take a smaller model or one quantised to fewer bits".to_owned(),
+    let advice = match (smaller, device) {
+        (Some(len), _) => format!("a context of {len} tokens (--ctx-size {len}) would fit"),
+        (None, DeviceKind::Cpu) => {
+            "close other programs, or take a smaller model or one quantised to fewer bits".to_owned()
+        }
+        (None, DeviceKind::Gpu) => {
+            "take a smaller model or one quantised to fewer bits, or run it on the CPU (--device cpu)"
+                .to_owned()
+        }
     };
-    Err(LoadError::DoesNotFit { need, have, advice })
+    LoadError::DoesNotFit { device, need: need_of(context_len), have, advice }
 }
 
-/// Bytes that a new allocation can get without swapping, in this process's control group too; no bound where the system
-/// does not tell.
-fn available_bytes() -> u64 {
-    let memory = MemoryRefreshKind::nothing().with_ram();
-    let Ok(system) = System::new_with_specifics(RefreshKind::nothing().with_memory(memory)) else {
-        return u64::MAX;
-    };
-    // Not `free_memory`: that counts cached pages of files, the model's own among them, as taken.
-    let group = system.cgroup_limits().map_or(u64::MAX, |group| group.total_memory.saturating_sub(group.rss));
-    system.available_memory().min(group)
+/// Whose memory it is.
+pub(crate) fn place(device: DeviceKind) -> &'static str {
+    match device {
+        DeviceKind::Cpu => "memory",
+        DeviceKind::Gpu => "the GPU's memory",
+    }
 }
 
 /// `1.5 GiB`, `378 MiB`, `512 B`.
@@ -59,17 +70,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_the_context_that_would() {
         let need = |context: usize| 1000 + 10 * context as u64;
-        assert!(check(Some(11_240), 1024, &need).is_ok());
-        let error = check(Some(7000), 1024, &need).unwrap_err();
+        let check = |device, have| check(device, have, 1024, &need);
+        assert!(check(DeviceKind::Cpu, 11_240).is_ok());
+        let error = check(DeviceKind::Cpu, 7000).unwrap_err();
         assert!(matches!(&error, LoadError::DoesNotFit { need: 11_240, have: 7000, .. }), "{error}");
         assert!(error.to_string().contains("--ctx-size 512"), "{error}");
-        let error = check(Some(2000), 1024, &need).unwrap_err();
-        assert!(error.to_string().contains("smaller model"), "{error}");
-    }
-
-    #[test]
-    fn the_system_says_something() {
-        assert!(available_bytes() > 1 << 20);
+        let error = check(DeviceKind::Cpu, 2000).unwrap_err().to_string();
+        assert!(error.contains("smaller model") && !error.contains("GPU"), "{error}");
+        let error = check(DeviceKind::Gpu, 2000).unwrap_err().to_string();
+        assert!(error.contains("GPU's memory") && error.contains("--device cpu"), "{error}");
     }
 
     #[test]

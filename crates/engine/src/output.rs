@@ -5,6 +5,7 @@ use crate::stop_strings::{Passed, StopStrings};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tokenizer::{DecodeOptions, Detokenizer, Tokenizer};
 
 /// Takes tokens, shows their text, and knows when to end.
@@ -16,7 +17,8 @@ pub(crate) struct Output<'a> {
     stop_strings: Option<StopStrings<'a>>,
     on_piece: &'a mut dyn FnMut(&str) -> ControlFlow<()>,
     finish_reason: Option<FinishReason>,
-    pub(crate) tokens: Vec<u32>,
+    tokens: Vec<u32>,
+    last_token_at: Option<Instant>,
     text: String,
 }
 
@@ -36,6 +38,7 @@ impl<'a> Output<'a> {
             on_piece,
             finish_reason: None,
             tokens: Vec::new(),
+            last_token_at: None,
             text: String::new(),
         }
     }
@@ -59,12 +62,18 @@ impl<'a> Output<'a> {
     /// Takes the next token.
     pub(crate) fn push(&mut self, token: u32) -> ControlFlow<()> {
         self.tokens.push(token);
+        self.last_token_at = Some(Instant::now());
         if self.stop_ids.contains(&token) && !self.options.ignore_eos {
             return self.end(FinishReason::Stop);
         }
         let piece = self.detokenizer.push(token);
         self.pass(&piece)?;
         self.check_limits()
+    }
+
+    /// When the last token came.
+    pub(crate) fn last_token_at(&self) -> Option<Instant> {
+        self.last_token_at
     }
 
     /// Shows what was held back and gives text, tokens and reason. Without a reason so far, the context was full.

@@ -5,7 +5,8 @@ use crate::generate::{GenerateOptions, Generation, Timings, Usage};
 use crate::language_model::{Model, encode_prompt};
 use crate::output::Output;
 use crate::sampling::Sampler;
-use model::{ForwardError, ForwardPass, Row, SequenceId};
+use crate::trace::{self, TapSummary};
+use model::{Choice, ForwardError, ForwardPass, Row, SequenceId};
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -104,7 +105,7 @@ impl<'m> Session<'m> {
         }
         let mut sampler = Sampler::new(&sampling, self.model.spec().n_vocab)?;
         prompt.iter().for_each(|&token| sampler.accept(token));
-        let plain_greedy = sampling.is_plain_greedy();
+        let choice = sampling.choice(sampler.seed()).filter(|choice| self.model.forward.can_choose(choice));
 
         let started = Instant::now();
         let mut run = Run { forward: &mut *self.model.forward, held: &mut self.tokens };
@@ -112,13 +113,14 @@ impl<'m> Session<'m> {
         let cached_tokens = run.keep_prefix(&prompt);
         let prompted = run.prompt(&prompt[cached_tokens..], &mut sampler, &mut output);
         let first_token_at = Instant::now();
-        let outcome = match prompted {
-            Ok(Some(first)) if plain_greedy => run.decode_greedy(first, &mut output),
-            Ok(Some(first)) => run.decode(first, &mut sampler, &mut output),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+        let outcome = match (prompted, choice) {
+            (Ok(Some(first)), Some(choice)) => run.decode(first, &choice, &mut output),
+            (Ok(Some(first)), None) => run.decode_by_sampler(first, &mut sampler, &mut output),
+            (Ok(None), _) => Ok(()),
+            (Err(error), _) => Err(error),
         };
-        let ended = Instant::now();
+        // Not when the backend returned: it may have been ahead, and have waited for what is of no use.
+        let ended = output.last_token_at().unwrap_or(first_token_at);
         let (text, tokens, finish_reason) = output.finish();
         if let Err(error) = outcome {
             self.clear();
@@ -132,6 +134,24 @@ impl<'m> Session<'m> {
         let timings =
             Timings::new(n_computed, first_token_at - started, tokens.len(), ended - first_token_at);
         Ok(Generation { text, tokens, finish_reason, usage, timings, seed: sampler.seed() })
+    }
+
+    /// The intermediate results of the first token that follows `prompt`, the most likely one, in the order in which they come
+    /// about: slow, for people. The session is empty afterwards.
+    ///
+    /// # Errors
+    /// The prompt cannot be computed, or leaves no room in the context for a token more.
+    pub fn trace<'p>(&mut self, prompt: impl Into<Prompt<'p>>) -> Result<Vec<TapSummary>, GenerateError> {
+        let prompt = match prompt.into() {
+            Prompt::Text(text) => Cow::Owned(self.model.encode_prompt(text)?),
+            Prompt::Tokens(tokens) => Cow::Borrowed(tokens),
+        };
+        self.check(&prompt, &GenerateOptions::default())?;
+        self.clear();
+        let forward = &mut *self.model.forward;
+        let taps = trace::next_token(forward, &prompt).and_then(|token| trace::results(forward, token));
+        self.clear();
+        Ok(taps?.iter().map(TapSummary::new).collect())
     }
 
     fn check(&self, prompt: &[u32], options: &GenerateOptions) -> Result<(), GenerateError> {
@@ -192,14 +212,16 @@ impl Run<'_> {
         Ok(first)
     }
 
-    fn decode_greedy(&mut self, first: u32, output: &mut Output<'_>) -> Result<(), ForwardError> {
+    /// The backend chooses, which may run ahead then.
+    fn decode(&mut self, first: u32, choice: &Choice, output: &mut Output<'_>) -> Result<(), ForwardError> {
         match output.push(first) {
-            ControlFlow::Continue(()) => self.forward.decode_greedy(first, &mut |token| output.push(token)),
+            ControlFlow::Continue(()) => self.forward.decode(first, choice, &mut |token| output.push(token)),
             ControlFlow::Break(()) => Ok(()),
         }
     }
 
-    fn decode(
+    /// The sampler chooses, from logits that the backend hands over.
+    fn decode_by_sampler(
         &mut self,
         first: u32,
         sampler: &mut Sampler,

@@ -1,26 +1,26 @@
 //! The tables of README.md say what the program runs, no more and no less.
 
-use metal_attention::{LoadOptions, Model, ModelSource, TensorType, families};
+use metal_attention::{DeviceChoice, LoadOptions, Model, ModelSource, TensorType, families};
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::TinyModel;
 
 const README: &str = include_str!("../../../README.md");
 
-/// The rows of the table whose header begins with `column`: first cell, second cell.
-fn table(column: &str) -> BTreeMap<String, String> {
+/// The rows of the table whose header begins with `column`: first cell, the others.
+fn table(column: &str) -> BTreeMap<String, Vec<String>> {
     let header = format!("| {column} |");
     let rows = README.lines().skip_while(|line| !line.starts_with(&header)).skip(2);
     let cells = rows.take_while(|line| line.starts_with('|')).map(|line| {
-        let mut cells = line.trim_matches('|').splitn(2, '|').map(|cell| cell.trim().replace('`', ""));
-        (cells.next().unwrap_or_default(), cells.next().unwrap_or_default())
+        let mut cells = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', ""));
+        (cells.next().unwrap_or_default(), cells.collect())
     });
     cells.collect()
 }
 
 #[test]
 fn architectures_are_those_of_the_family_table() {
-    let expected: BTreeMap<String, String> =
-        families().iter().map(|family| (family.name.to_owned(), family.models.to_owned())).collect();
+    let expected: BTreeMap<String, Vec<String>> =
+        families().iter().map(|family| (family.name.to_owned(), vec![family.models.to_owned()])).collect();
     assert_eq!(table("architecture"), expected);
 }
 
@@ -31,12 +31,28 @@ fn tensor_types_are_those_with_decoders_and_say_which_are_decoded_at_load() {
     let expected: BTreeSet<String> = supported.clone().map(|ty| ty.name().to_owned()).collect();
     assert_eq!(listed.keys().cloned().collect::<BTreeSet<_>>(), expected);
     for ty in supported {
-        let bytes = TinyModel::wide(*ty).bytes();
-        let source = ModelSource::Memory { name: "tiny".into(), bytes };
-        let model = Model::load(source, &LoadOptions::default(), &mut |_| ()).unwrap();
+        let model = load(*ty, DeviceChoice::Cpu);
         let decoded = model.notes().iter().any(|note| note.contains("decoded to F32 at load"));
-        assert_eq!(listed[ty.name()].contains("decoded to F32 at load"), decoded, "{ty}");
+        assert_eq!(listed[ty.name()][0].contains("decoded to F32 at load"), decoded, "{ty}");
+        assert_eq!(listed[ty.name()][1], "kernels of its own");
     }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn every_tensor_type_has_kernels_of_its_own_on_a_gpu() {
+    for ty in TensorType::ALL.iter().filter(|ty| ty.is_supported()) {
+        let model = load(*ty, DeviceChoice::Gpu);
+        let kernel = format!("matvec_{} ", ty.name().to_lowercase());
+        let listing = &model.gpu_plan().unwrap().listing;
+        assert!(listing.contains(&kernel), "{kernel} is missing in\n{listing}");
+    }
+}
+
+fn load(matrices: TensorType, device: DeviceChoice) -> Model {
+    let source = ModelSource::Memory { name: "tiny".into(), bytes: TinyModel::wide(matrices).bytes() };
+    let options = LoadOptions { device, allow_software_gpu: true, ..LoadOptions::default() };
+    Model::load(source, &options, &mut |_| ()).expect("every device runs it")
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! What the user types.
 
+mod device;
 mod model;
 mod prompt;
 mod sampling;
 mod spelling;
 
-pub(crate) use model::{DeviceArgs, LoadArgs, MODEL_VARIABLE, ModelArgs};
+pub(crate) use device::{DeviceArgs, allows_software, load_on};
+pub(crate) use model::{LoadArgs, MODEL_VARIABLE, ModelArgs};
 pub(crate) use prompt::PromptArgs;
 pub(crate) use sampling::{GenerateArgs, count};
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use metal_attention::DeviceChoice;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -59,6 +62,11 @@ pub(crate) enum Command {
     Perplexity(PerplexityArgs),
     /// List the devices that models can run on
     Devices(DevicesArgs),
+    /// Examine this machine and its GPUs, and print a report
+    Doctor(DoctorArgs),
+    /// Look into a model at work: for developers
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -133,6 +141,12 @@ pub(crate) struct BenchArgs {
     /// Start the clock at once
     #[arg(long)]
     pub(crate) no_warmup: bool,
+    /// Print the steps that a GPU executes for a token, and measure nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Time a GPU's overheads and every step of a layer of the model
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) kernels: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -161,6 +175,22 @@ pub(crate) struct InfoArgs {
     /// Print the chat template
     #[arg(long)]
     pub(crate) template: bool,
+    /// Load the model there, and show the memory that it takes
+    #[arg(long, value_name = "DEVICE", value_parser = device::DeviceParser)]
+    device: Option<DeviceChoice>,
+    /// The same as --device gpu
+    #[arg(long, conflicts_with = "device")]
+    gpu: bool,
+    /// Tokens of context to load it with; 0 for as many as it was trained for [default: the same, 8192 at most]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) ctx_size: Option<usize>,
+}
+
+impl InfoArgs {
+    /// Where to load the model, if anywhere.
+    pub(crate) fn device(&self) -> Option<DeviceChoice> {
+        if self.gpu { Some(DeviceChoice::Gpu) } else { self.device }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +244,36 @@ pub(crate) struct DevicesArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Examine this GPU only [default: every GPU that is not software]
+    #[arg(long, value_name = "DEVICE", value_parser = device::DeviceParser)]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Compare every intermediate result of a token with those of a slow computation in f64
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Text whose last token is compared
+    #[arg(short, long, value_name = "TEXT", default_value = "Once upon a time", allow_hyphen_values = true)]
+    pub(crate) prompt: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,8 @@
 //! Which model, and where it runs.
 
-use clap::{Args, ValueEnum};
-use metal_attention::{DeviceChoice, SyntheticPreset};
+use super::DeviceArgs;
+use clap::Args;
+use metal_attention::SyntheticPreset;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -42,65 +43,7 @@ pub(crate) struct LoadArgs {
     pub(crate) chat_template_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Model and device")]
-pub(crate) struct DeviceArgs {
-    /// Where to run: auto takes the best there is, gpu is an error where there is none
-    #[arg(long, value_name = "DEVICE", value_enum, default_value_t = DeviceName::Auto,
-          env = "METAL_ATTENTION_DEVICE", hide_env_values = true)]
-    device: DeviceName,
-    /// Run on the CPU, whatever --device says
-    #[arg(long, conflicts_with = "gpu")]
-    cpu: bool,
-    /// Run on a GPU, whatever --device says
-    #[arg(long)]
-    gpu: bool,
-}
-
-// Without documentation of the values: it would draw out the help of every command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceName {
-    Auto,
-    Cpu,
-    Gpu,
-}
-
-impl DeviceArgs {
-    /// Where to run. `--device` gives way to the other two, as it may come from the environment.
-    pub(crate) fn choice(&self) -> DeviceChoice {
-        match self.device {
-            _ if self.cpu => DeviceChoice::Cpu,
-            _ if self.gpu => DeviceChoice::Gpu,
-            DeviceName::Auto => DeviceChoice::Auto,
-            DeviceName::Cpu => DeviceChoice::Cpu,
-            DeviceName::Gpu => DeviceChoice::Gpu,
-        }
-    }
-}
-
 /// What `--synthetic` accepts.
 pub(crate) fn synthetic_names() -> [&'static str; SyntheticPreset::ALL.len()] {
     SyntheticPreset::ALL.map(|preset| preset.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        device: DeviceArgs,
-    }
-
-    #[test]
-    fn the_short_flags_go_before_the_long_one() {
-        let choice = |args: &[&str]| Line::parse_from([&["x"], args].concat()).device.choice();
-        assert_eq!(choice(&["--device", "auto"]), DeviceChoice::Auto);
-        assert_eq!(choice(&["--device", "gpu"]), DeviceChoice::Gpu);
-        assert_eq!(choice(&["--gpu"]), DeviceChoice::Gpu);
-        assert_eq!(choice(&["--device", "gpu", "--cpu"]), DeviceChoice::Cpu);
-        assert!(Line::try_parse_from(["x", "--cpu", "--gpu"]).is_err());
-    }
 }

@@ -3,11 +3,14 @@
 mod bench;
 mod chat;
 mod completions;
+mod debug;
 mod devices;
+mod doctor;
 mod generation;
 mod info;
 mod perplexity;
 mod run;
+mod tap_table;
 mod tokenize;
 
 use crate::args::Command;
@@ -24,6 +27,8 @@ pub(crate) fn run(command: Command, console: &Console) -> anyhow::Result<ExitCod
         Command::Tokenize(args) => tokenize::tokenize(&args, console)?,
         Command::Perplexity(args) => perplexity::perplexity(&args, console)?,
         Command::Devices(args) => devices::devices(&args)?,
+        Command::Doctor(args) => doctor::doctor(&args, console)?,
+        Command::Debug(command) => debug::debug(&command, console)?,
         Command::Completions(args) => completions::completions(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -21,12 +21,8 @@ pub(crate) fn perplexity(args: &PerplexityArgs, console: &Console) -> anyhow::Re
         }
         None => prompt::stdin()?,
     };
-    let options = LoadOptions {
-        device: args.device.choice(),
-        threads: args.threads,
-        context: Some(args.ctx_size),
-        ..LoadOptions::default()
-    };
+    let options =
+        LoadOptions { threads: args.threads, context: Some(args.ctx_size), ..args.device.options() };
     let mut model = loading::load(args.model.source()?, &options, console)?;
     // 0 stands for the model's own, as at loading.
     let context = model.context_len();

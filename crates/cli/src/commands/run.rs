@@ -1,6 +1,7 @@
 //! `run`: a prompt in, text out.
 
 use super::generation::{Stream, timing_line};
+use super::tap_table;
 use crate::args::RunArgs;
 use crate::console::Console;
 use crate::loading;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: &RunArgs, console: &Console) -> anyhow::Result<ExitCode>
     let is_chat = wants_template(args, &model)?;
     let prompt = if is_chat { chat_prompt(args, &model, prompt)? } else { prompt };
     console.detail(format_args!("prompt: {prompt:?}"));
+    tap_table::debug_gpu(&mut model, &prompt, console);
 
     let signals = Signals::listen().context("cannot listen for signals")?;
     let options =

@@ -12,13 +12,22 @@ pub(crate) const CHAT_TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_metal-attention");
 
-/// The program, deaf to the environment of whoever runs the tests.
+/// The program, deaf to the environment of whoever runs the tests, and on the CPU where a test says nothing else.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(PROGRAM);
-    for variable in ["MODEL", "DEVICE", "THREADS", "CTX_SIZE"] {
+    for variable in ["MODEL", "THREADS", "CTX_SIZE", "ALLOW_SOFTWARE"] {
         command.env_remove(format!("METAL_ATTENTION_{variable}"));
     }
-    command.env_remove("CLICOLOR_FORCE");
+    command.env_remove("CLICOLOR_FORCE").env_remove("GPU_DEBUG");
+    command.env("METAL_ATTENTION_DEVICE", "cpu").env("METAL_ATTENTION_CACHE", "");
+    command
+}
+
+/// The program, which takes a software adapter for a GPU where there is no other.
+#[cfg(feature = "gpu")]
+pub(crate) fn program_with_gpu() -> Command {
+    let mut command = program();
+    command.env("METAL_ATTENTION_ALLOW_SOFTWARE", "1").env_remove("METAL_ATTENTION_DEVICE");
     command
 }
 

@@ -125,23 +125,31 @@ fn what_does_not_fit_is_5() {
     refused(&args, 5, &["does not fit", "--ctx-size"]);
 }
 
+#[cfg(not(feature = "gpu"))]
 #[test]
 fn a_gpu_that_is_not_there_is_6() {
     let models = Models::new();
     let tiny = models.tiny();
     let tiny = tiny.to_str().unwrap();
-    for device in [&["--device", "gpu"] as &[&str], &["--gpu"]] {
+    for device in [&["--device", "vulkan"] as &[&str], &["--gpu"]] {
         let args = [&["run", "-m", tiny, "-p", "x"], device].concat();
         refused(&args, 6, &["no GPU engine", "help:", "--device cpu"]);
         refused(&[&["bench", "-m", tiny], device].concat(), 6, &["no GPU engine"]);
     }
-    let from_environment = || {
+}
+
+#[test]
+fn flags_go_before_the_environment() {
+    let models = Models::new();
+    let from_environment = |device: &str| {
         let mut command = program();
-        command.env("METAL_ATTENTION_DEVICE", "gpu").args(["run", "-m", tiny, "-p", "x", "-n", "1"]);
+        command.env("METAL_ATTENTION_DEVICE", device).args(["run", "-p", "x", "-n", "1", "-m"]);
+        command.arg(models.tiny());
         command
     };
-    from_environment().assert().code(6);
-    from_environment().arg("--cpu").assert().success();
+    from_environment("vulkan:99").assert().code(6);
+    from_environment("vulkan:99").arg("--cpu").assert().success();
+    from_environment("cuda").assert().code(2);
 }
 
 #[cfg(target_os = "linux")]
@@ -150,7 +158,7 @@ fn a_full_disk_is_1() {
     let models = Models::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = std::process::Command::new(crate::common::PROGRAM);
-    command.args(["run", "-p", "the", "-n", "2", "-m"]).arg(models.tiny());
+    command.args(["run", "--cpu", "-p", "the", "-n", "2", "-m"]).arg(models.tiny());
     let output = command.stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -7,9 +7,21 @@ use crate::common::{outcome, program, stdout};
 #[test]
 fn every_flag_is_pinned() {
     let mut text = stdout(program().arg("--help"));
-    for command in ["run", "chat", "bench", "info", "tokenize", "perplexity", "devices", "completions"] {
+    let commands = [
+        "run",
+        "chat",
+        "bench",
+        "info",
+        "tokenize",
+        "perplexity",
+        "devices",
+        "doctor",
+        "debug compare",
+        "completions",
+    ];
+    for command in commands {
         text += &format!("\n=== {command} ===\n");
-        text += &stdout(program().args([command, "--help"]));
+        text += &stdout(program().args(command.split(' ')).arg("--help"));
     }
     insta::assert_snapshot!(text);
 }
@@ -29,5 +41,6 @@ fn completions_are_scripts() {
     {
         let script = stdout(program().args(["completions", shell]));
         assert!(script.contains(word) && script.contains("perplexity"), "{shell}");
+        assert!(script.contains("vulkan"), "{shell}");
     }
 }

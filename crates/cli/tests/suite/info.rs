@@ -1,4 +1,4 @@
-//! `info` and `devices`.
+//! `info`, `devices` and `doctor`.
 
 use crate::common::{CHAT_TEMPLATE, Models, outcome, program, stdout, tiny_with};
 use serde_json::Value;
@@ -75,6 +75,7 @@ fn what_cannot_run_can_be_looked_at() {
     assert!(json["spec"].is_null() && !json["warnings"].as_array().unwrap().is_empty());
 }
 
+#[cfg(not(feature = "gpu"))]
 #[test]
 fn devices_names_the_cpu_and_says_that_there_is_no_gpu() {
     let text = stdout(program().arg("devices"));
@@ -82,4 +83,32 @@ fn devices_names_the_cpu_and_says_that_there_is_no_gpu() {
     let json: Vec<Value> = serde_json::from_str(&stdout(program().args(["devices", "--json"]))).unwrap();
     assert_eq!((json.len(), &json[0]["kind"]), (1, &"cpu".into()));
     assert!(json[0]["threads"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_a_model_takes_is_told_where_it_is_asked_for() {
+    let models = Models::new();
+    let text = stdout(program().args(["info", "--device", "cpu"]).arg(models.tiny()));
+    for word in ["on  ", "CPU: ", "KV cache", " for 128 tokens", "in all  "] {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+    assert!(!stdout(program().arg("info").arg(models.tiny())).contains("in all"));
+    let args = ["info", "--device", "cpu", "-c", "64", "--json"];
+    let report: Value = serde_json::from_str(&stdout(program().args(args).arg(models.tiny()))).unwrap();
+    let placement = &report["placement"];
+    assert_eq!((&placement["n_ctx"], &placement["dispatches_per_token"]), (&64.into(), &Value::Null));
+    assert!(placement["total_bytes"].as_u64() > placement["kv_bytes"].as_u64(), "{placement}");
+}
+
+#[test]
+fn doctor_says_what_a_report_needs() {
+    let text = stdout(program().arg("doctor"));
+    for word in ["metal-attention ", " build, ", "system ", "kernel ", "memory ", "cpu ", " threads"] {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+    let report: Value = serde_json::from_str(&stdout(program().args(["doctor", "--json"]))).unwrap();
+    for key in ["version", "build", "os", "kernel", "architecture", "cpu", "memory_bytes", "devices"] {
+        assert!(!report[key].is_null(), "{key}: {report}");
+    }
+    assert_eq!(report["devices"][0]["device"], "cpu");
 }

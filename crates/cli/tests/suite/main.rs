@@ -6,7 +6,10 @@ mod bench;
 mod bundled;
 mod chat;
 mod common;
+mod debug;
 mod exits;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod help;
 mod info;
 mod perplexity;

@@ -181,6 +181,7 @@ fn a_closed_pipe_is_quiet() {
     let models = Models::new();
     let args = ["run", "-p", "the end", "-n", "-1", "--ignore-eos", "-c", "20000"];
     let mut child = Command::new(PROGRAM)
+        .env("METAL_ATTENTION_DEVICE", "cpu")
         .args(args)
         .arg(models.tiny())
         .stdout(Stdio::piped())

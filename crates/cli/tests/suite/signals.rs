@@ -11,6 +11,7 @@ const LONG: [&str; 7] = ["-n", "-1", "--ignore-eos", "-c", "100000", "-t", "1"];
 
 fn start(model: &Path, args: &[&str]) -> Child {
     let mut command = Command::new(PROGRAM);
+    command.env("METAL_ATTENTION_DEVICE", "cpu");
     command.args(args).arg("-m").arg(model);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -1,93 +1,256 @@
-//! Attention of the query heads that share one key-value head over one block of 32 positions, by the online softmax
-//! (Milakov and Gimelshein, arXiv 1805.02867): the running maximum, sum and mixture of values of each head.
+//! Attention of queries over one segment of the positions of a sequence: scores, their exponentials, and the mixture of values.
+//!
+//! A segment is summed up by three numbers' worth of state for each query: the largest score, the sum of the weights, and the
+//! mixture that the weights make of the values; [`Merge`] puts the states of consecutive segments together (as in the online
+//! softmax of Milakov and Gimelshein, arXiv 1805.02867).
+#![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
-use super::exp::exp;
-use super::{LANES, Lanes, f16, sum};
+use super::exp::{exp, exp_one};
+use crate::arch::{Kernel, LANES, LINE, Simd};
+use model::BLOCK_LEN;
 
-const BLOCK_LEN: usize = 32;
+/// Positions of a segment.
+pub(crate) const SEGMENT: usize = 512;
+/// Blocks between keys or values that are read and those that are prefetched: other blocks, and other heads, lie between them
+/// in memory.
+const AHEAD: usize = 2;
+/// Half-blocks of keys.
+const HALVES: usize = BLOCK_LEN / LANES;
+/// Vectors of a mixture that are summed up at once, beside up to 6 queries.
+const WIDE: usize = 4;
 
-/// Numbers in the state of one head: maximum, sum, and `head_dim` of the mixture.
+/// Numbers in the state of one query: maximum and sum (and what fills their vector), then the mixture in whole vectors.
 pub(crate) const fn state_len(head_dim: usize) -> usize {
-    2 + head_dim
+    LANES + head_dim.next_multiple_of(LANES)
 }
 
-/// The state before the first position.
-pub(crate) fn reset(states: &mut [f32], head_dim: usize) {
-    for state in states.chunks_exact_mut(state_len(head_dim)) {
-        state.fill(0.0);
-        state[0] = f32::NEG_INFINITY;
+/// Elements of one block of one head: keys `[2, head_dim, 16]`, values `[32, head_dim in whole vectors]`.
+pub(crate) const fn block_len(head_dim: usize) -> usize {
+    BLOCK_LEN * (head_dim + head_dim.next_multiple_of(LANES))
+}
+
+/// What is computed: a state for each query.
+#[derive(Debug)]
+pub(crate) struct Attend<'a> {
+    pub(crate) head_dim: usize,
+    /// `[n_queries, head_dim]`, rotated, and scaled by 1 / sqrt(head_dim).
+    pub(crate) queries: &'a [f32],
+    /// How many positions of the segment each query sees: 1 to 512.
+    pub(crate) seen: &'a [usize],
+    /// The segment's blocks of keys and values, in order, [`block_len`] elements each.
+    pub(crate) blocks: &'a [&'a [u16]],
+    /// `[n_queries, state_len]`
+    pub(crate) states: &'a mut [f32],
+}
+
+/// The scores of up to 6 queries, then their weights.
+type Scores = [[f32; SEGMENT]; 6];
+
+impl Kernel for &mut Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        attend(s, self);
     }
 }
 
-/// Takes the first `n_valid` (1 to 32) positions of `block` into the state of each query head.
-///
-/// `queries`: `[n_heads, head_dim]`, scaled by 1 / sqrt(head_dim) already. `block`: keys `[2, head_dim, 16]`, values
-/// `[32, head_dim]`. `states`: `[n_heads, 2 + head_dim]`.
-#[inline(always)]
-pub(crate) fn attend(queries: &[f32], head_dim: usize, block: &[u16], n_valid: usize, states: &mut [f32]) {
-    let (keys, values) = block.split_at(BLOCK_LEN * head_dim);
-    for (query, state) in queries.chunks_exact(head_dim).zip(states.chunks_exact_mut(state_len(head_dim))) {
-        let mut weights = [[f32::NEG_INFINITY; LANES]; 2];
-        for (h, keys) in keys.chunks_exact(LANES * head_dim).enumerate() {
-            if h * LANES < n_valid {
-                weights[h] = scores(query, keys);
-            }
-        }
-        let weights = weights.as_flattened_mut();
-        weights[n_valid..].fill(f32::NEG_INFINITY);
+/// The states `[n_segments, n_queries, state_len]` of queries over consecutive segments to their mixtures.
+#[derive(Debug)]
+pub(crate) struct Merge<'a> {
+    pub(crate) states: &'a [f32],
+    pub(crate) head_dim: usize,
+    /// `[n_queries, head_dim]`
+    pub(crate) out: &'a mut [f32],
+}
 
-        let (head, mixture) = state.split_at_mut(2);
-        let top = weights.iter().fold(head[0], |m, &s| if s > m { s } else { m });
-        // Scores of NaN or minus infinity alone leave no maximum to subtract.
-        let shift = if top == f32::NEG_INFINITY { 0.0 } else { top };
-        let keep = exp(head[0] - shift);
-        let mut total = [0f32; LANES];
-        for half in weights.chunks_exact_mut(LANES) {
-            for (w, t) in half.iter_mut().zip(&mut total) {
-                *w = exp(*w - shift);
-                *t += *w;
-            }
-        }
-        head[0] = top;
-        head[1] = head[1].mul_add(keep, sum(total));
-        for m in mixture.iter_mut() {
-            *m *= keep;
-        }
-        for (weight, value) in weights[..n_valid].iter().zip(values.chunks_exact(head_dim)) {
-            for (m, v) in mixture.iter_mut().zip(value) {
-                *m = f16::to_f32(*v).mul_add(*weight, *m);
-            }
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let n_queries = self.out.len() / self.head_dim;
+        let states = self.states.chunks_exact(state_len(self.head_dim));
+        for (i, out) in self.out.chunks_exact_mut(self.head_dim).enumerate() {
+            merge(s, states.clone().skip(i).step_by(n_queries), out);
         }
     }
 }
 
-/// Query times 16 keys, `[head_dim, 16]`.
 #[inline(always)]
-fn scores(query: &[f32], keys: &[u16]) -> Lanes {
-    let mut scores = [0f32; LANES];
-    for (q, key) in query.iter().zip(keys.chunks_exact(LANES)) {
-        for (s, k) in scores.iter_mut().zip(key) {
-            *s = f16::to_f32(*k).mul_add(*q, *s);
-        }
+fn attend<S: Simd>(s: S, a: &mut Attend<'_>) {
+    let mut scores: Scores = [[0.0; SEGMENT]; 6];
+    let mut first = 0;
+    while first < a.seen.len() {
+        let left = a.seen.len() - first;
+        // As many at once as share a key or value in registers.
+        first += match left {
+            6.. if S::IS_WIDE => some::<S, 6>(s, a, first, &mut scores),
+            4.. if S::IS_WIDE => some::<S, 4>(s, a, first, &mut scores),
+            3.. if S::IS_WIDE => some::<S, 3>(s, a, first, &mut scores),
+            2.. => some::<S, 2>(s, a, first, &mut scores),
+            _ => some::<S, 1>(s, a, first, &mut scores),
+        };
     }
-    scores
 }
 
-/// One head's mixture from its states over consecutive segments, `[n_segments, 2 + head_dim]`, in order.
+/// Queries `first..first + N`; gives `N`.
 #[inline(always)]
-pub(crate) fn merge<'a>(states: impl Iterator<Item = &'a [f32]> + Clone, out: &mut [f32]) {
-    let top = states.clone().fold(f32::NEG_INFINITY, |m, s| if s[0] > m { s[0] } else { m });
+fn some<S: Simd, const N: usize>(s: S, a: &mut Attend<'_>, first: usize, scores: &mut Scores) -> usize {
+    let n = a.head_dim;
+    let mut queries = [&a.queries[..0]; N];
+    let mut most = 0;
+    for i in 0..N {
+        queries[i] = &a.queries[(first + i) * n..][..n];
+        most = most.max(a.seen[first + i]);
+    }
+    for (i, (block, at)) in a.blocks.iter().zip((0..most).step_by(BLOCK_LEN)).enumerate() {
+        let next = a.blocks.get(i + AHEAD).map(|block| &block[..BLOCK_LEN * n]);
+        score_block::<S, N>(s, queries, &block[..BLOCK_LEN * n], next, at, scores);
+    }
+    let len = state_len(n);
+    for i in 0..N {
+        let state = &mut a.states[(first + i) * len..][..len];
+        let padded = most.next_multiple_of(BLOCK_LEN);
+        let seen = a.seen[first + i];
+        scores[i][seen..padded].fill(f32::NEG_INFINITY);
+        (state[0], state[1]) = weigh(s, &mut scores[i][..padded]);
+    }
+    let states = &mut a.states[first * len..][..N * len];
+    let n_vectors = n.div_ceil(LANES);
+    let mut v = 0;
+    while v < n_vectors {
+        if v + WIDE <= n_vectors {
+            mix::<S, N, WIDE>(s, a.blocks, n, most, v, scores, states);
+            v += WIDE;
+        } else {
+            mix::<S, N, 1>(s, a.blocks, n, most, v, scores, states);
+            v += 1;
+        }
+    }
+    N
+}
+
+/// Scores of one block of 32 keys, `[2, head_dim, 16]`.
+#[inline(always)]
+fn score_block<S: Simd, const N: usize>(
+    s: S,
+    queries: [&[f32]; N],
+    keys: &[u16],
+    next: Option<&[u16]>,
+    at: usize,
+    scores: &mut Scores,
+) {
+    let n = queries[0].len();
+    let keys = keys.as_chunks::<LANES>().0;
+    let (left, right) = keys.split_at(n);
+    let mut sums = [[s.splat(0.0); HALVES]; N];
+    for (d, (left, right)) in left.iter().zip(right).enumerate() {
+        if let Some(next) = next {
+            // A line a step: both halves of the keys have 32 bytes for each element.
+            s.prefetch(next.as_ptr().wrapping_add(2 * LANES * d).cast());
+        }
+        let keys = [s.load_f16(left), s.load_f16(right)];
+        for i in 0..N {
+            let q = s.splat(queries[i][d]);
+            for h in 0..HALVES {
+                sums[i][h] = s.mul_add(keys[h], q, sums[i][h]);
+            }
+        }
+    }
+    for i in 0..N {
+        let out = scores[i][at..at + BLOCK_LEN].as_chunks_mut::<LANES>().0;
+        for h in 0..HALVES {
+            s.store(sums[i][h], &mut out[h]);
+        }
+    }
+}
+
+/// Scores to weights; gives the largest score and the sum of the weights.
+#[inline(always)]
+fn weigh<S: Simd>(s: S, scores: &mut [f32]) -> (f32, f32) {
+    let (vectors, _) = scores.as_chunks_mut::<LANES>();
+    let mut top = s.splat(f32::NEG_INFINITY);
+    for vector in vectors.iter() {
+        top = s.max(s.load(vector), top);
+    }
+    let top = s.largest(top);
+    // Scores of NaN or minus infinity alone leave no maximum to subtract.
+    let shift = s.splat(if top == f32::NEG_INFINITY { 0.0 } else { top });
+    let mut total = s.splat(0.0);
+    for vector in vectors {
+        let weights = exp(s, s.sub(s.load(vector), shift));
+        total = s.add(total, weights);
+        s.store(weights, vector);
+    }
+    (top, s.sum(total))
+}
+
+/// Vectors `v..v + V` of the mixtures of `N` queries.
+#[inline(always)]
+fn mix<S: Simd, const N: usize, const V: usize>(
+    s: S,
+    blocks: &[&[u16]],
+    head_dim: usize,
+    n_positions: usize,
+    v: usize,
+    weights: &Scores,
+    states: &mut [f32],
+) {
+    let n_vectors = head_dim.div_ceil(LANES);
+    let mut sums = [[s.splat(0.0); V]; N];
+    for (i, (block, start)) in blocks.iter().zip((0..n_positions).step_by(BLOCK_LEN)).enumerate() {
+        let next = blocks.get(i + AHEAD).map(|block| block[BLOCK_LEN * head_dim..].as_ptr());
+        let values = block[BLOCK_LEN * head_dim..].as_chunks::<LANES>().0;
+        let n_valid = (n_positions - start).min(BLOCK_LEN);
+        for (p, value) in values.chunks_exact(n_vectors).take(n_valid).enumerate() {
+            let value = &value[v..v + V];
+            if let Some(next) = next {
+                let next = next.wrapping_add((p * n_vectors + v) * LANES);
+                for line in 0..(V * LANES * size_of::<u16>()).div_ceil(LINE) {
+                    s.prefetch(next.cast::<u8>().wrapping_add(line * LINE));
+                }
+            }
+            let mut vectors = [s.splat(0.0); V];
+            for j in 0..V {
+                vectors[j] = s.load_f16(&value[j]);
+            }
+            for i in 0..N {
+                let weight = s.splat(weights[i][start + p]);
+                for j in 0..V {
+                    sums[i][j] = s.mul_add(vectors[j], weight, sums[i][j]);
+                }
+            }
+        }
+    }
+    for (state, sums) in states.chunks_exact_mut(state_len(head_dim)).zip(sums) {
+        let mixture = state[LANES..].as_chunks_mut::<LANES>().0;
+        for j in 0..V {
+            s.store(sums[j], &mut mixture[v + j]);
+        }
+    }
+}
+
+/// One query's mixture from its states over consecutive segments, in order.
+#[inline(always)]
+fn merge<'a, S: Simd>(s: S, states: impl Iterator<Item = &'a [f32]> + Clone, out: &mut [f32]) {
+    let mut top = f32::NEG_INFINITY;
+    for state in states.clone() {
+        top = if state[0] > top { state[0] } else { top };
+    }
     let shift = if top == f32::NEG_INFINITY { 0.0 } else { top };
-    out.fill(0.0);
     let mut total = 0.0;
-    for state in states {
-        let weight = exp(state[0] - shift);
+    for (i, state) in states.enumerate() {
+        let weight = exp_one(s, state[0] - shift);
         total = state[1].mul_add(weight, total);
-        for (out, v) in out.iter_mut().zip(&state[2..]) {
-            *out = v.mul_add(weight, *out);
+        let mixture = state[LANES..].as_chunks::<LANES>().0;
+        for (out, v) in out.chunks_mut(LANES).zip(mixture) {
+            let there = if i == 0 { s.splat(0.0) } else { super::load_part(s, out, 0) };
+            super::store_part(s, s.mul_add(s.load(v), s.splat(weight), there), out);
         }
     }
-    for out in out {
-        *out /= total;
+    for out in out.chunks_mut(LANES) {
+        let mixed = super::load_part(s, out, 0);
+        super::store_part(s, s.div(mixed, s.splat(total)), out);
     }
 }

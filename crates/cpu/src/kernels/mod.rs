@@ -1,39 +1,44 @@
-//! The kernels, in plain Rust over 16 lanes.
+//! The kernels, each written once over [`Simd`](crate::arch::Simd).
 //!
-//! Each is `inline(always)` so that [`crate::arch`] can compile it once for each instruction set. The order of operations in
-//! a lane is the same everywhere, and every product that is added to a sum is fused with the addition, so that the
-//! instruction set changes no bit of a result.
+//! Every output of a matrix product, every norm and every sum of softmax weights is one chain of operations in an order that
+//! depends on its place in the model alone: not on the instruction set, not on what is computed beside it. Products are fused
+//! with the additions that follow them where the code says `mul_add`, and nowhere else.
 
+pub(crate) mod argmax;
 pub(crate) mod attend;
 pub(crate) mod exp;
 pub(crate) mod f16;
+pub(crate) mod narrow;
+pub(crate) mod product;
 pub(crate) mod quantize;
 pub(crate) mod rms_norm;
+pub(crate) mod rotate;
 pub(crate) mod silu_mul;
-pub(crate) mod tile;
 
-/// Lanes of a kernel: rows of a weight group, positions of a key vector, elements of a value vector.
-pub(crate) const LANES: usize = 16;
-
-/// One value a lane.
-pub(crate) type Lanes = [f32; LANES];
-
-/// The sum of the lanes, always added in the same order.
-#[inline(always)]
-pub(crate) fn sum(mut lanes: Lanes) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-    }
-    lanes[0]
-}
+use crate::arch::{LANES, Simd};
 
 /// The elements of `x` from `start` on, and zeros where it ends.
 #[inline(always)]
-pub(crate) fn load(x: &[f32], start: usize) -> Lanes {
-    match x.get(start..start + LANES).and_then(|s| s.first_chunk()) {
-        Some(lanes) => *lanes,
-        None => std::array::from_fn(|i| x.get(start + i).copied().unwrap_or(0.0)),
+fn load_part<S: Simd>(s: S, x: &[f32], start: usize) -> S::Floats {
+    match x[start..].first_chunk() {
+        Some(lanes) => s.load(lanes),
+        None => {
+            let mut lanes = [0.0; LANES];
+            lanes[..x.len() - start].copy_from_slice(&x[start..]);
+            s.load(&lanes)
+        }
+    }
+}
+
+/// Writes up to 16 elements.
+#[inline(always)]
+fn store_part<S: Simd>(s: S, value: S::Floats, to: &mut [f32]) {
+    match to.first_chunk_mut() {
+        Some(lanes) => s.store(value, lanes),
+        None => {
+            let mut lanes = [0.0; LANES];
+            s.store(value, &mut lanes);
+            to.copy_from_slice(&lanes[..to.len()]);
+        }
     }
 }

@@ -1,68 +1,52 @@
-//! 32 activations to 8 bits: q = round(x * 127 / amax), x = q * amax / 127.
+//! Activations to 8 bits, in blocks of 32: q = round(x * 127 / amax), x = q * amax / 127.
+
+use crate::activations::QuantBlock;
+use crate::arch::{Kernel, LANES, Simd};
+use crate::pack::BLOCK;
 
 /// Smaller than any activation that matters, and large enough that 127 divided by it is finite.
 const NOTHING: f32 = 1e-36;
 
-/// Quantises one block; gives its scale and the sum of its quants.
-#[inline(always)]
-pub(crate) fn quantize(x: &[f32; 32], q: &mut [i8; 32]) -> (f32, i32) {
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, ties to even.
-    const ROUND: f32 = 12_582_912.0;
-    let mut largest = [0f32; 16];
-    for half in x.chunks_exact(16) {
-        for (m, v) in largest.iter_mut().zip(half) {
-            *m = if v.abs() > *m { v.abs() } else { *m };
-        }
-    }
-    let largest = largest.into_iter().fold(0f32, |m, v| if v > m { v } else { m });
-    if largest < NOTHING {
-        *q = [0; 32];
-        return (0.0, 0);
-    }
-    let inverse = 127.0 / largest;
-    let mut total = 0;
-    for (q, v) in q.iter_mut().zip(x) {
-        let rounded = (v * inverse + ROUND) - ROUND;
-        *q = rounded as i8;
-        total += i32::from(*q);
-    }
-    (largest / 127.0, total)
+/// A vector of whole blocks; block `b` goes to `blocks[b * stride]`.
+#[derive(Debug)]
+pub(crate) struct Quantize<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) blocks: &'a mut [QuantBlock],
+    pub(crate) stride: usize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Kernel for Quantize<'_> {
+    type Output = ();
 
-    #[test]
-    fn blocks_round_to_nearest_even_and_keep_the_largest() {
-        let mut x = [0f32; 32];
-        x[0] = -127.0;
-        x[1] = 2.5;
-        x[2] = 3.5;
-        x[3] = 1.25;
-        let mut q = [9; 32];
-        let (d, total) = quantize(&x, &mut q);
-        assert_eq!((d, total), (1.0, -127 + 2 + 4 + 1));
-        assert_eq!(&q[..5], &[-127, 2, 4, 1, 0]);
-    }
-
-    #[test]
-    fn a_block_of_zeros_has_scale_zero() {
-        let mut q = [9; 32];
-        assert_eq!(quantize(&[0.0; 32], &mut q), (0.0, 0));
-        assert_eq!(q, [0; 32]);
-        assert_eq!(quantize(&[1e-38; 32], &mut q), (0.0, 0), "as good as zero");
-    }
-
-    #[test]
-    fn small_and_huge_blocks_stay_in_range() {
-        for scale in [1e-35f32, 1e-30, 1e30, 3e38] {
-            let x: [f32; 32] = std::array::from_fn(|i| (i as f32 - 16.0) / 16.0 * scale);
-            let mut q = [0; 32];
-            let (d, _) = quantize(&x, &mut q);
-            for (q, x) in q.iter().zip(x) {
-                assert!((f32::from(*q) * d - x).abs() <= scale / 127.0 * 0.51, "{scale}: {q} * {d} for {x}");
-            }
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let blocks = self.blocks.iter_mut().step_by(self.stride);
+        for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+            *block = quantize_block(s, x);
         }
     }
+}
+
+#[inline(always)]
+fn quantize_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> QuantBlock {
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, ties to even.
+    let round = s.splat(12_582_912.0);
+    let mut block = QuantBlock::default();
+    let (halves, _) = x.as_chunks::<LANES>();
+    let values = [s.load(&halves[0]), s.load(&halves[1])];
+    let largest = s.largest(s.max(s.abs(values[1]), s.max(s.abs(values[0]), s.splat(0.0))));
+    if largest < NOTHING {
+        return block;
+    }
+    let inverse = s.splat(127.0 / largest);
+    let (quants, _) = block.q.as_chunks_mut::<LANES>();
+    for (half, quants) in quants.iter_mut().enumerate() {
+        let rounded = s.sub(s.add(s.mul(values[half], inverse), round), round);
+        s.store_i8(rounded, quants);
+        // Whole numbers: exact in any order.
+        block.minus_sums[half] = -(s.sum(rounded) as i32);
+    }
+    block.scale = largest / 127.0;
+    block.minus_sum = block.minus_sums[0] + block.minus_sums[1];
+    block
 }

@@ -1,11 +1,10 @@
-//! y = silu(gate) * up, where silu(g) = g / (1 + e^-g).
+//! silu(gate) * up, where silu(g) = g / (1 + e^-g).
 
 use super::exp::exp;
+use crate::arch::Simd;
 
-/// All three have one length.
 #[inline(always)]
-pub(crate) fn silu_mul(gate: &[f32], up: &[f32], y: &mut [f32]) {
-    for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-        *y = g / (1.0 + exp(-g)) * u;
-    }
+pub(crate) fn silu_mul<S: Simd>(s: S, gate: S::Floats, up: S::Floats) -> S::Floats {
+    let e = exp(s, s.sub(s.splat(0.0), gate));
+    s.mul(s.div(gate, s.add(s.splat(1.0), e)), up)
 }

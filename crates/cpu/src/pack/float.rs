@@ -1,13 +1,6 @@
 //! F32, F16 and BF16: `[n_cols, 16]`, in the byte order of the machine.
 
-use super::Group;
-use crate::kernels::LANES;
-
-/// The value of the bfloat16 whose bits are `bits`.
-#[inline(always)]
-pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
+use crate::arch::LANES;
 
 /// Packs elements of `N` bytes, little-endian in `rows`.
 pub(super) fn pack<const N: usize>(rows: &[u8], cols: usize, group: &mut [u8]) {
@@ -23,13 +16,14 @@ pub(super) fn pack<const N: usize>(rows: &[u8], cols: usize, group: &mut [u8]) {
     }
 }
 
+/// Decodes row `row` of a group.
 pub(super) fn unpack_row<const N: usize>(
-    group: Group<'_>,
+    group: &[u8],
     row: usize,
     out: &mut [f32],
     widen: impl Fn([u8; N]) -> f32,
 ) {
-    let elements = group.bytes().as_chunks::<N>().0;
+    let elements = group.as_chunks::<N>().0;
     for (k, out) in out.iter_mut().enumerate() {
         *out = widen(elements[k * LANES + row]);
     }

@@ -2,8 +2,6 @@
 
 use super::{load, models, prompt};
 use crate::arch::Kernels;
-use crate::pack::Format;
-use gguf::TensorType;
 use model::{ForwardPass, SequenceId};
 use testkit::TinyModel;
 
@@ -15,17 +13,13 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 fn any_thread_count_any_split_and_any_instruction_set_give_the_same_bits() {
     let splits = [vec![37], vec![1; 37], vec![5, 1, 20, 4, 7], vec![36, 1]];
     for (name, tiny) in models() {
-        // Types that are decoded at load share the kernels of F32: one of them stands for all.
-        if Format::decodes(tiny.matrices) && tiny.matrices != TensorType::Q6_K {
-            continue;
-        }
         let file = tiny.gguf();
         let tokens = prompt(37, tiny.n_vocab());
         let mut expected = None;
         for kernels in Kernels::available() {
             // Where a fused multiply-add is a library call, one short run has to do.
             let slow = kernels.name == "portable";
-            for threads in if slow { &[2][..] } else { &[1, 2, 3] } {
+            for threads in if slow { &[2][..] } else { &[1, 2, 3, 4] } {
                 let mut cpu = load(&file, *threads, 64, kernels);
                 for split in &splits[..if slow { 1 } else { splits.len() }] {
                     cpu.truncate(SequenceId(0), 0);

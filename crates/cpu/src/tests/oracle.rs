@@ -2,6 +2,7 @@
 
 use super::{load, models, prompt, wanting_all};
 use crate::arch::Kernels;
+use crate::pack::QUANTISED;
 use gguf::TensorType;
 use model::{ForwardPass, ModelSpec, Reference, Rounding, Row, SequenceId, Weights};
 use testkit::{TinyModel, largest_relative_error};
@@ -57,7 +58,7 @@ fn quantised_activations_cost_no_more_than_their_rounding() {
 }
 
 /// Types whose kernels read quantised activations.
-const QUANTISING: &[TensorType] = &[TensorType::Q4_0, TensorType::Q8_0];
+const QUANTISING: &[TensorType] = &QUANTISED;
 
 fn quantises(tiny: &TinyModel) -> bool {
     [tiny.matrices, tiny.head].iter().any(|ty| QUANTISING.contains(ty))

@@ -11,3 +11,4 @@ mod tests;
 pub use options::{SamplingError, SamplingOptions};
 pub(crate) use pcg::Pcg32;
 pub use sampler::Sampler;
+pub(crate) use sampler::argmax;

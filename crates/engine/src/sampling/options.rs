@@ -1,5 +1,7 @@
 //! How the next token is chosen from logits.
 
+use model::Choice;
+
 /// The names and the defaults of llama.cpp. The steps run in this order: logit bias, penalties, top-k, top-p, min-p,
 /// temperature, draw.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +26,8 @@ pub struct SamplingOptions {
     pub repeat_last_n: usize,
     /// Added to the logits of these tokens; negative infinity bans one.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Seed of the draws. `None`: another one each time; [`Generation`](crate::Generation) says which.
+    /// Seed of the draws. `None`: another one each time; [`Generation`](crate::Generation) says which. A GPU draws by itself and
+    /// from other random numbers than the CPU: a seed repeats a text on the same device only.
     pub seed: Option<u64>,
 }
 
@@ -65,10 +68,20 @@ impl SamplingOptions {
         Self { temperature: 0.0, ..Self::default() }
     }
 
-    /// Whether the choice is the plain most likely token, which a backend can make by itself.
-    #[must_use]
-    pub fn is_plain_greedy(&self) -> bool {
-        self.temperature <= 0.0 && self.logit_bias.is_empty() && !self.has_penalties()
+    /// The same for a backend that chooses by itself; `None` where no backend can, as with a logit bias.
+    pub(crate) fn choice(&self, seed: u64) -> Option<Choice> {
+        self.logit_bias.is_empty().then_some(Choice {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            min_keep: self.min_keep,
+            repeat_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            repeat_last_n: self.repeat_last_n,
+            seed,
+        })
     }
 
     pub(crate) fn has_penalties(&self) -> bool {
@@ -143,12 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn only_an_untouched_argmax_is_plain_greedy() {
+    fn a_backend_is_told_everything_but_a_bias() {
+        let plain_greedy =
+            |options: SamplingOptions| options.choice(0).is_some_and(|choice| choice.is_plain_greedy());
         let greedy = SamplingOptions::greedy;
-        assert!(greedy().is_plain_greedy());
-        assert!(SamplingOptions { repeat_penalty: 1.1, repeat_last_n: 0, ..greedy() }.is_plain_greedy());
-        assert!(!SamplingOptions { repeat_penalty: 1.1, ..greedy() }.is_plain_greedy());
-        assert!(!SamplingOptions { logit_bias: vec![(0, 1.0)], ..greedy() }.is_plain_greedy());
-        assert!(!SamplingOptions::default().is_plain_greedy());
+        assert!(plain_greedy(greedy()));
+        assert!(plain_greedy(SamplingOptions { repeat_penalty: 1.1, repeat_last_n: 0, ..greedy() }));
+        assert!(!plain_greedy(SamplingOptions { repeat_penalty: 1.1, ..greedy() }));
+        assert!(!plain_greedy(SamplingOptions::default()));
+        assert!(SamplingOptions { logit_bias: vec![(0, 1.0)], ..greedy() }.choice(0).is_none());
+        let told = SamplingOptions { top_k: 7, min_keep: 3, ..SamplingOptions::default() }.choice(5).unwrap();
+        assert_eq!((told.temperature, told.top_k, told.top_p, told.min_p), (0.8, 7, 0.95, 0.05));
+        assert_eq!((told.min_keep, told.repeat_last_n, told.seed), (3, 64, 5));
     }
 }

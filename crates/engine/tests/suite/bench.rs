@@ -1,6 +1,6 @@
 //! The stopwatch.
 
-use crate::common::{generate_cold, greedy, load};
+use crate::common::{generate_cold, greedy, load, on_cpu};
 use metal_attention::{
     BenchError, BenchOptions, BenchTest, GenerateError, LoadOptions, Model, ModelSource, SyntheticPreset,
     bench,
@@ -48,7 +48,7 @@ fn what_cannot_be_timed_is_refused() {
 #[test]
 fn a_synthetic_model_can_be_timed_but_has_no_text() {
     let source = ModelSource::Synthetic(SyntheticPreset::find("smollm-135m").unwrap());
-    let options = LoadOptions { context: Some(64), ..LoadOptions::default() };
+    let options = LoadOptions { context: Some(64), ..on_cpu() };
     let mut model = Model::load(source, &options, &mut |_| {}).unwrap();
     assert_eq!(model.description().model_type(), "llama 135M Q4_0");
     assert_eq!(model.description().name, "synthetic smollm-135m");

@@ -2,8 +2,9 @@
 
 use gguf::{Gguf, GgufWriter, Value};
 use metal_attention::{
-    GenerateOptions, Generation, LoadOptions, Model, ModelSource, SamplingOptions, Session,
+    DeviceChoice, GenerateOptions, Generation, LoadOptions, Model, ModelSource, SamplingOptions, Session,
 };
+use model::{ForwardPass, ModelSpec, Reference, Rounding, Weights};
 use std::ops::ControlFlow;
 use testkit::TinyModel;
 
@@ -13,9 +14,14 @@ pub(crate) const PROMPT: &str = "the end and then all";
 pub(crate) const CHAT_TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
      {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+/// Whatever else the machine has: results of the CPU are the same everywhere.
+pub(crate) fn on_cpu() -> LoadOptions {
+    LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() }
+}
+
 pub(crate) fn load_bytes(bytes: Vec<u8>) -> Model {
     let source = ModelSource::Memory { name: "test".into(), bytes };
-    Model::load(source, &LoadOptions::default(), &mut |_| {}).unwrap()
+    Model::load(source, &on_cpu(), &mut |_| {}).unwrap()
 }
 
 pub(crate) fn load(tiny: &TinyModel) -> Model {
@@ -81,4 +87,24 @@ pub(crate) fn generate_cold(model: &mut Model, prompt: &str, options: &GenerateO
     let generation = generate(&mut model.session(), prompt, options);
     assert_eq!(generation.usage.cached_tokens, 0);
     generation
+}
+
+/// The most likely tokens after [`PROMPT`] by the reference, with keys and values in f16 as every backend has them: `n`, or fewer
+/// where one ends the text.
+pub(crate) fn reference_tokens(tiny: &TinyModel, engine: &Model, n: usize) -> Vec<u32> {
+    let gguf = tiny.gguf();
+    let spec = ModelSpec::new(gguf.metadata(), &gguf).unwrap();
+    let weights = Weights::new(&spec, &gguf).unwrap();
+    let rounding = Rounding { f16_kv: true, ..Rounding::default() };
+    let mut reference = Reference::new(&spec, &weights, 128, 1, rounding);
+    let logits = reference.forward_prompt(&engine.encode_prompt(PROMPT).unwrap()).unwrap();
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    let mut tokens = vec![best.0 as u32];
+    while let [.., last] = tokens[..]
+        && tokens.len() < n
+        && !engine.tokenizer().unwrap().stop_ids().contains(&last)
+    {
+        tokens.push(reference.forward_token_greedy(last).unwrap());
+    }
+    tokens
 }

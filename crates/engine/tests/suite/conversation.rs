@@ -1,6 +1,6 @@
 //! Chats.
 
-use crate::common::{CHAT_TEMPLATE, greedy, load};
+use crate::common::{CHAT_TEMPLATE, greedy, load, on_cpu};
 use metal_attention::{
     ChatError, Conversation, ErrorKind, GenerateOptions, LoadError, LoadOptions, Message, Model, ModelSource,
 };
@@ -83,7 +83,7 @@ fn a_broken_template_hinders_only_chats() {
     assert_eq!(ErrorKind::of(&error), ErrorKind::Unsupported);
 
     let load = |template: &str| {
-        let options = LoadOptions { chat_template: Some(template.into()), ..LoadOptions::default() };
+        let options = LoadOptions { chat_template: Some(template.into()), ..on_cpu() };
         Model::load(ModelSource::Memory { name: "t".into(), bytes: broken.bytes() }, &options, &mut |_| {})
     };
     let given = load("{{ messages[0].content }}{{ eos_token }}").unwrap();

@@ -1,8 +1,7 @@
 //! Which text comes out.
 
-use crate::common::{PROMPT, generate_cold, greedy, greedy_by_sampler, load, seeded};
+use crate::common::{PROMPT, generate_cold, greedy, greedy_by_sampler, load, reference_tokens, seeded};
 use metal_attention::{FinishReason, GenerateOptions, SamplingOptions};
-use model::{ForwardPass, ModelSpec, Reference, Rounding, Weights};
 use testkit::TinyModel;
 
 #[test]
@@ -10,26 +9,8 @@ fn greedy_text_is_the_references() {
     for family in ["llama", "qwen2", "qwen3"] {
         let tiny = TinyModel { family, ..TinyModel::default() };
         let mut engine = load(&tiny);
-        let prompt = engine.encode_prompt(PROMPT).unwrap();
-
-        let gguf = tiny.gguf();
-        let spec = ModelSpec::new(gguf.metadata(), &gguf).unwrap();
-        let weights = Weights::new(&spec, &gguf).unwrap();
-        let mut reference =
-            Reference::new(&spec, &weights, 128, 1, Rounding { f16_kv: true, ..Rounding::default() });
-        let mut expected = Vec::new();
-        let logits = reference.forward_prompt(&prompt).unwrap();
-        let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
-        expected.push(best.0 as u32);
-        while expected.len() < 40
-            && !engine.tokenizer().unwrap().stop_ids().contains(expected.last().unwrap())
-        {
-            let next = reference.forward_token_greedy(*expected.last().unwrap()).unwrap();
-            expected.push(next);
-        }
-
         let generation = generate_cold(&mut engine, PROMPT, &greedy(40));
-        assert_eq!(generation.tokens, expected, "{family}");
+        assert_eq!(generation.tokens, reference_tokens(&tiny, &engine, 40), "{family}");
         assert_eq!(generation.text, engine.tokenizer().unwrap().decode(&generation.tokens), "{family}");
     }
 }

@@ -1,9 +1,7 @@
 //! What loads, what does not, and what is said about it.
 
-use crate::common::{load, with_metadata};
-use metal_attention::{
-    DeviceChoice, DeviceKind, ErrorKind, LoadError, LoadOptions, Model, ModelSource, Progress,
-};
+use crate::common::{load, on_cpu, with_metadata};
+use metal_attention::{DeviceKind, ErrorKind, LoadError, LoadOptions, Model, ModelSource, Progress};
 use testkit::TinyModel;
 
 fn try_load(bytes: Vec<u8>, options: &LoadOptions) -> Result<Model, LoadError> {
@@ -22,8 +20,7 @@ fn a_model_says_what_it_is() {
     let bytes = with_metadata(TinyModel::default().bytes(), &[("general.name", None)]);
     std::fs::write(&path, &bytes).unwrap();
     let mut heard = Vec::new();
-    let model =
-        Model::load(ModelSource::File(path), &LoadOptions::default(), &mut |p| heard.push(p)).unwrap();
+    let model = Model::load(ModelSource::File(path), &on_cpu(), &mut |p| heard.push(p)).unwrap();
     assert_eq!(heard[0], Progress::Vocabulary);
     assert_eq!(heard.last(), Some(&Progress::Weights { fraction: 1.0 }));
 
@@ -46,14 +43,14 @@ fn the_file_type_is_what_the_file_says_or_what_most_of_it_is() {
     let q4 = TinyModel { matrices: gguf::TensorType::Q4_0, ..TinyModel::wide(gguf::TensorType::Q4_0) };
     assert_eq!(load(&q4).description().file_type, "Q4_0");
     let bytes = with_metadata(q4.bytes(), &[("general.file_type", Some(15u32.into()))]);
-    assert_eq!(try_load(bytes, &LoadOptions::default()).unwrap().description().file_type, "Q4_K_M");
+    assert_eq!(try_load(bytes, &on_cpu()).unwrap().description().file_type, "Q4_K_M");
 }
 
 #[test]
 fn the_context_is_bounded_and_a_stretched_one_is_noted() {
     let load = |trained, context| {
         let bytes = TinyModel { context_len: trained, ..TinyModel::default() }.bytes();
-        try_load(bytes, &LoadOptions { context, ..LoadOptions::default() })
+        try_load(bytes, &LoadOptions { context, ..on_cpu() })
     };
     assert_eq!(load(100_000, None).unwrap().context_len(), 8192);
     assert_eq!(load(64, None).unwrap().context_len(), 64);
@@ -69,7 +66,7 @@ fn the_context_is_bounded_and_a_stretched_one_is_noted() {
 #[test]
 fn what_does_not_fit_is_refused_before_it_is_read() {
     let bytes = TinyModel { context_len: 100_000, ..TinyModel::default() }.bytes();
-    let options = |limit| LoadOptions { memory_limit: Some(limit), ..LoadOptions::default() };
+    let options = |limit| LoadOptions { memory_limit: Some(limit), ..on_cpu() };
     let (kind, message) = refused(bytes.clone(), &options(1 << 20));
     assert_eq!(kind, ErrorKind::Memory);
     assert!(message.contains("--ctx-size"), "{message}");
@@ -79,12 +76,20 @@ fn what_does_not_fit_is_refused_before_it_is_read() {
     assert!(try_load(bytes, &options(1 << 30)).is_ok());
 }
 
+#[cfg(not(feature = "gpu"))]
 #[test]
-fn a_gpu_is_never_replaced_in_silence() {
-    let options = LoadOptions { device: DeviceChoice::Gpu, ..LoadOptions::default() };
-    let (kind, message) = refused(TinyModel::default().bytes(), &options);
-    assert_eq!(kind, ErrorKind::Device);
-    assert!(message.contains("no GPU"), "{message}");
+fn a_build_without_the_gpu_engine_says_so() {
+    use metal_attention::{DeviceChoice, GpuBackend};
+    let vulkan = DeviceChoice::Backend { backend: GpuBackend::Vulkan, index: None };
+    for device in [DeviceChoice::Gpu, vulkan] {
+        let options = LoadOptions { device, ..on_cpu() };
+        let (kind, message) = refused(TinyModel::default().bytes(), &options);
+        assert_eq!(kind, ErrorKind::Device);
+        assert!(message.contains("no GPU engine"), "{message}");
+    }
+    let model = try_load(TinyModel::default().bytes(), &LoadOptions::default()).unwrap();
+    assert_eq!((model.device().kind, model.notes()), (DeviceKind::Cpu, &[][..]));
+    assert_eq!(metal_attention::devices().len(), 1);
 }
 
 #[test]
@@ -101,11 +106,11 @@ fn files_that_cannot_be_run_are_sorted() {
         (change("tokenizer.ggml.pre", Some("klingon".into())), ErrorKind::Unsupported, "klingon"),
         (change("tokenizer.ggml.tokens", Some(vec![1u32].into())), ErrorKind::File, "tokens"),
     ] {
-        let (got, message) = refused(bytes, &LoadOptions::default());
+        let (got, message) = refused(bytes, &on_cpu());
         assert_eq!(got, kind, "{message}");
         assert!(message.contains(word), "{message}");
     }
-    let missing = Model::load(ModelSource::File("no/such.gguf".into()), &LoadOptions::default(), &mut |_| {});
+    let missing = Model::load(ModelSource::File("no/such.gguf".into()), &on_cpu(), &mut |_| {});
     let error = missing.unwrap_err();
     assert_eq!(ErrorKind::of(&error), ErrorKind::File);
     assert!(error.to_string().contains("no/such.gguf"), "{error}");
@@ -127,7 +132,7 @@ fn a_vocabulary_larger_than_the_embedding_is_refused() {
     let types = vec![1i32; tokens.len()];
     let changes =
         [("tokenizer.ggml.tokens", Some(tokens.into())), ("tokenizer.ggml.token_type", Some(types.into()))];
-    let (kind, message) = refused(with_metadata(tiny.bytes(), &changes), &LoadOptions::default());
+    let (kind, message) = refused(with_metadata(tiny.bytes(), &changes), &on_cpu());
     assert_eq!(kind, ErrorKind::File);
     assert!(message.contains("274"), "{message}");
 }

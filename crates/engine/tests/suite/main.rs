@@ -3,8 +3,11 @@
 
 mod bench;
 mod common;
+mod compare;
 mod conversation;
 mod generate;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod inspect;
 mod limits;
 mod load;

@@ -3,18 +3,26 @@
 mod printer;
 mod record;
 
-use crate::args::BenchArgs;
+use super::tap_table;
+use crate::args::{BenchArgs, BenchFormat};
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::loading;
+use crate::stdout::Stdout;
 use anyhow::Context;
-use metal_attention::{BenchOptions, BenchTest, LoadOptions, Model, ModelSource, SyntheticPreset};
+use metal_attention::{
+    BenchOptions, BenchTest, LoadOptions, Measurement, Model, ModelSource, SyntheticPreset,
+};
 use printer::Printer;
 use record::{Record, test_name};
+use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
+    if args.kernels {
+        return print_kernels(args);
+    }
     let tests = tests(args);
     let Some(context) = tests.iter().map(tokens).max() else {
         return Err(Failure::usage("there is nothing to measure", "ask for --n-prompt or --n-gen").into());
@@ -28,13 +36,13 @@ pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
     for (i, &threads) in threads.iter().enumerate() {
         let source = source(args)?;
         let file = file_name(&source);
-        let load = LoadOptions {
-            device: args.device.choice(),
-            threads,
-            context: Some(context),
-            ..LoadOptions::default()
-        };
+        let load = LoadOptions { threads, context: Some(context), ..args.device.options() };
         let mut model = loading::load(source, &load, console)?;
+        if args.plan {
+            return print_plan(&model);
+        }
+        // Any token will do.
+        tap_table::debug_gpu(&mut model, &vec![0], console);
         if i == 0 {
             printer.header()?;
         }
@@ -44,6 +52,31 @@ pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
         }
     }
     Ok(printer.footer()?)
+}
+
+/// A line for each number: what it is of, how much, in what.
+fn print_kernels(args: &BenchArgs) -> anyhow::Result<()> {
+    let LoadOptions { device, allow_software_gpu, .. } = args.device.options();
+    let found = metal_attention::measure_kernels(source(args)?, device, allow_software_gpu)?;
+    let mut out = Stdout::new();
+    match args.output {
+        BenchFormat::Md => found.iter().try_for_each(|measured| {
+            out.line(format!("{:<60} {:>10.3} {}", measured.name, measured.value, measured.unit))
+        })?,
+        _ => {
+            let one = |m: &Measurement| json!({"name": m.name, "value": m.value, "unit": m.unit});
+            out.json(&found.iter().map(one).collect::<Value>(), true)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn print_plan(model: &Model) -> anyhow::Result<()> {
+    let help = "--gpu runs the model where there is one";
+    let plan = model.gpu_plan().ok_or_else(|| Failure::usage("the CPU has no plan to print", help))?;
+    let mut out = Stdout::new();
+    out.write(&plan.listing)?;
+    Ok(out.end_line()?)
 }
 
 /// Every test, in llama-bench's order: at each depth the prompts, then the generations.

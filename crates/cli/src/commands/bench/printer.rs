@@ -14,7 +14,7 @@ const COLUMNS: [(&str, usize, bool); 7] = [
     ("backend", 10, false),
     ("threads", 7, true),
     ("test", 15, true),
-    ("t/s", 20, true),
+    ("t/s", 24, true),
 ];
 
 pub(crate) struct Printer {

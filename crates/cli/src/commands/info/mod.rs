@@ -1,34 +1,51 @@
 //! `info`: what a model file holds.
 
 mod facts;
+mod placement;
 mod value;
 
-use crate::args::InfoArgs;
+use crate::args::{InfoArgs, load_on};
 use crate::console::Console;
+use crate::loading;
 use crate::stdout::{Stdout, StdoutError};
 use crate::units;
 use anyhow::bail;
 use facts::Facts;
-use metal_attention::{Gguf, LoadOptions, Model, ModelSource};
+use metal_attention::{DeviceChoice, Gguf, LoadOptions, Model, ModelSource};
 use serde_json::{Map, Value, json};
 
 pub(crate) fn info(args: &InfoArgs, console: &Console) -> anyhow::Result<()> {
+    let placed = placed(args, console)?;
     match args.model.source()? {
         ModelSource::Static { name, bytes } => {
             let gguf = Gguf::from_static(bytes)?;
             let source = ModelSource::Static { name, bytes };
-            let model = Model::load(source, &LoadOptions::default(), &mut |_| {})?;
-            print(args, &Facts::of_model(&gguf, &model), console)
+            let model = Model::load(source, &load_on(DeviceChoice::Cpu), &mut |_| {})?;
+            print(args, &Facts::of_model(&gguf, &model), placed.as_ref(), console)
         }
-        ModelSource::File(path) => print(args, &Facts::of_file(&metal_attention::inspect(&path)?), console),
+        ModelSource::File(path) => {
+            print(args, &Facts::of_file(&metal_attention::inspect(&path)?), placed.as_ref(), console)
+        }
         other => bail!("{} cannot be inspected", other.name()),
     }
 }
 
-fn print(args: &InfoArgs, facts: &Facts<'_>, console: &Console) -> anyhow::Result<()> {
+/// The model where the user wants to see what it takes.
+fn placed(args: &InfoArgs, console: &Console) -> anyhow::Result<Option<Model>> {
+    let Some(device) = args.device() else { return Ok(None) };
+    let options = LoadOptions { context: args.ctx_size, ..load_on(device) };
+    Ok(Some(loading::load(args.model.source()?, &options, console)?))
+}
+
+fn print(
+    args: &InfoArgs,
+    facts: &Facts<'_>,
+    placed: Option<&Model>,
+    console: &Console,
+) -> anyhow::Result<()> {
     let mut out = Stdout::new();
     if args.json {
-        out.json(&object(args, facts), true)?;
+        out.json(&object(args, facts, placed), true)?;
         return Ok(out.flush()?);
     }
     if args.template {
@@ -45,14 +62,20 @@ fn print(args: &InfoArgs, facts: &Facts<'_>, console: &Console) -> anyhow::Resul
         tensor_table(facts.gguf, &mut out)?;
     }
     if !(args.template || args.kv || args.tensors) {
-        for (name, value) in facts.summary() {
-            out.line(format!("{name:<14} {value}"))?;
+        table(&facts.summary(), &mut out)?;
+        if let Some(model) = placed {
+            out.line("")?;
+            table(&placement::summary(model), &mut out)?;
         }
         for warning in facts.warnings {
             console.note(warning);
         }
     }
     Ok(out.flush()?)
+}
+
+fn table(lines: &[(&str, String)], out: &mut Stdout) -> Result<(), StdoutError> {
+    lines.iter().try_for_each(|(name, value)| out.line(format!("{name:<14} {value}")))
 }
 
 fn tensor_table(gguf: &Gguf, out: &mut Stdout) -> Result<(), StdoutError> {
@@ -68,8 +91,11 @@ fn tensor_table(gguf: &Gguf, out: &mut Stdout) -> Result<(), StdoutError> {
     Ok(())
 }
 
-fn object(args: &InfoArgs, facts: &Facts<'_>) -> Value {
+fn object(args: &InfoArgs, facts: &Facts<'_>, placed: Option<&Model>) -> Value {
     let mut object = facts.json();
+    if let Some(model) = placed {
+        object.insert("placement".into(), placement::json(model));
+    }
     if args.kv {
         let entries = facts.gguf.metadata().iter().map(|(key, value)| (key.to_owned(), value::json(value)));
         object.insert("metadata".into(), entries.collect::<Map<_, _>>().into());
