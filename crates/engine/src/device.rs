@@ -1,6 +1,6 @@
 //! How a backend is made for a model: the one place that knows the backends, with `gpu_engine`.
 
-use crate::device_choice::DeviceChoice;
+use crate::device_choice::{DecodeMode, DeviceChoice};
 use crate::error::LoadError;
 use crate::gpu_engine;
 use crate::gpu_plan::GpuPlan;
@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) choice: DeviceChoice,
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) allow_software_gpu: bool,
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
+    pub(crate) decode: DecodeMode,
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) pipeline_cache: Option<PathBuf>,
     pub(crate) threads: Option<NonZeroUsize>,
@@ -40,6 +42,7 @@ impl Request {
         Self {
             choice: options.device,
             allow_software_gpu: options.allow_software_gpu,
+            decode: options.decode,
             pipeline_cache: options.pipeline_cache.clone(),
             threads: options.threads,
             context_len,

@@ -35,6 +35,19 @@ pub enum GpuBackend {
     Dx12,
 }
 
+/// How a GPU decodes tokens one after another; a CPU does not heed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DecodeMode {
+    /// In one dispatch for several tokens where the device has shown at load that it can, else by a dispatch for each step.
+    #[default]
+    Auto,
+    /// By a dispatch for each step.
+    Dispatch,
+    /// In one dispatch for several tokens, or an error that says why that is not possible.
+    Persistent,
+}
+
 /// A word that names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no device {word:?}; possible are {}, and {} with a number, such as vulkan:1", DeviceChoice::WORDS.join(", "),

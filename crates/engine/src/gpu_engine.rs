@@ -1,7 +1,7 @@
 //! The GPU engine, in the terms of this crate: nothing of its own types goes further than this file.
 
 use crate::device::{Placed, Request};
-use crate::device_choice::{DeviceChoice, GpuBackend};
+use crate::device_choice::{DecodeMode, DeviceChoice, GpuBackend};
 use crate::devices::{Device, GpuDetails};
 use crate::error::LoadError;
 use crate::examine::{Check, Examination, Measurement};
@@ -26,6 +26,11 @@ pub(crate) fn place(
         context_len: request.context_len,
         // One session at a time.
         n_sequences: 1,
+        decode: match request.decode {
+            DecodeMode::Auto => gpu::DecodeMode::Auto,
+            DecodeMode::Dispatch => gpu::DecodeMode::Dispatch,
+            DecodeMode::Persistent => gpu::DecodeMode::Persistent,
+        },
         memory_limit: request.memory_limit,
         pipeline_cache: request.pipeline_cache.clone(),
         ..GpuOptions::default()

@@ -2,7 +2,7 @@
 
 use crate::description::Description;
 use crate::device::{self, Placed, Request};
-use crate::device_choice::DeviceChoice;
+use crate::device_choice::{DecodeMode, DeviceChoice};
 use crate::error::LoadError;
 use crate::language_model::{Model, Template};
 use crate::source::{ModelSource, Opened};
@@ -26,6 +26,8 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// Take a GPU that the processor plays (llvmpipe, WARP) where there is no other: slow, for tests.
     pub allow_software_gpu: bool,
+    /// How a GPU decodes.
+    pub decode: DecodeMode,
     /// Folder for compiled GPU kernels, so that a later load need not compile them; made where it is missing. `None`: nowhere.
     /// Of use with Vulkan, the other interfaces keep them by themselves.
     pub pipeline_cache: Option<PathBuf>,

@@ -3,8 +3,8 @@
 use crate::cache;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Args, Command, Error};
-use metal_attention::{DeviceChoice, LoadOptions};
+use clap::{Arg, Args, Command, Error, ValueEnum};
+use metal_attention::{DecodeMode, DeviceChoice, LoadOptions};
 use std::ffi::OsStr;
 
 /// The variable that lets a software adapter be taken where there is no other GPU.
@@ -23,6 +23,16 @@ pub(crate) struct DeviceArgs {
     /// Run on a GPU, whatever --device says
     #[arg(long)]
     gpu: bool,
+    /// How a GPU decodes: several tokens in one dispatch where it can (persistent), or a dispatch for each step
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = DecodeWord::Auto)]
+    decode: DecodeWord,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DecodeWord {
+    Auto,
+    Dispatch,
+    Persistent,
 }
 
 impl DeviceArgs {
@@ -37,7 +47,12 @@ impl DeviceArgs {
 
     /// What the engine is to do; the rest as it does by itself.
     pub(crate) fn options(&self) -> LoadOptions {
-        load_on(self.choice())
+        let decode = match self.decode {
+            DecodeWord::Auto => DecodeMode::Auto,
+            DecodeWord::Dispatch => DecodeMode::Dispatch,
+            DecodeWord::Persistent => DecodeMode::Persistent,
+        };
+        LoadOptions { decode, ..load_on(self.choice()) }
     }
 }
 

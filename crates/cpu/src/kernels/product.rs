@@ -14,11 +14,9 @@ use crate::pack::{FIELDS, Format, GROUPS, LAYOUTS, Layout, QuantGroup, STRIP, Sc
 use crate::shared::Columns;
 use std::ops::Range;
 
-/// Bytes between a weight and the prefetch that is issued with it, at least: far enough for memory, near enough for the
-/// second-level cache. On two Zen 5 cores 8 KiB and 64 KiB are slower by some percent.
+/// Bytes between a weight and the prefetch that is issued with it: far enough for memory, near enough for the second-level
+/// cache. On two Zen 5 cores 8 KiB and 64 KiB are slower by some percent.
 const PREFETCH_DISTANCE: usize = 16 << 10;
-/// Strips up to this size are prefetched as a whole while an earlier one is read.
-const MOST_AHEAD: usize = 64 << 10;
 
 /// Strips of one matrix times some tiles.
 #[derive(Debug)]
@@ -58,23 +56,13 @@ pub(crate) struct Stream {
 }
 
 impl Product<'_> {
-    /// Where prefetching of each group stands when the strip at `start` begins. The groups of a strip are read side by side, and
-    /// so are they prefetched.
+    /// Where prefetching stands while the strip at `start` is read.
     #[inline(always)]
-    fn ahead(&self, start: usize, group_bytes: usize) -> Option<[*const u8; GROUPS]> {
+    fn ahead(&self, start: usize) -> Option<*const u8> {
         let Stream { end, next } = self.stream?;
-        let strip = GROUPS * group_bytes;
-        let distance = match strip {
-            ..=MOST_AHEAD => strip * (PREFETCH_DISTANCE / strip).max(1),
-            _ => PREFETCH_DISTANCE / GROUPS,
-        };
-        let ahead = start + distance;
+        let ahead = start + PREFETCH_DISTANCE;
         let ahead = if ahead < end { ahead } else { next + (ahead - end) };
-        let mut groups = [self.arena.as_ptr().wrapping_add(ahead); GROUPS];
-        for (g, address) in groups.iter_mut().enumerate() {
-            *address = address.wrapping_add(g * group_bytes);
-        }
-        Some(groups)
+        Some(self.arena.as_ptr().wrapping_add(ahead))
     }
 }
 
@@ -139,7 +127,7 @@ fn quantised<S: Simd, const FORMAT: usize>(s: S, p: &Product<'_>) {
         let bytes = &p.arena[start..start + GROUPS * regions.len()];
         let groups = bytes.split_at(regions.len());
         let groups = [regions.split(layout, groups.0), regions.split(layout, groups.1)];
-        let mut ahead = p.ahead(start, regions.len());
+        let mut ahead = p.ahead(start);
         for (i, tile) in p.tiles.iter().enumerate() {
             match tile.width() {
                 1 => quantised_tile::<S, FORMAT, 1>(s, groups, tile, ahead, p, strip, i),
@@ -157,7 +145,7 @@ fn quantised_tile<S: Simd, const FORMAT: usize, const T: usize>(
     s: S,
     groups: [QuantGroup<'_>; GROUPS],
     tile: &Tile,
-    ahead: Option<[*const u8; GROUPS]>,
+    ahead: Option<*const u8>,
     p: &Product<'_>,
     strip: usize,
     i: usize,
@@ -168,7 +156,7 @@ fn quantised_tile<S: Simd, const FORMAT: usize, const T: usize>(
         finish(s, sums, tile.n_tokens(), &p.sink, i * S::TOKENS, strip, 0);
     } else {
         for (g, group) in groups.into_iter().enumerate() {
-            let ahead = ahead.map(|ahead| [ahead[g]]);
+            let ahead = ahead.map(|a| a.wrapping_add(g * LAYOUTS[FORMAT].regions(p.cols).len()));
             let sums = dots::<S, FORMAT, T, 1>(s, [group], blocks, ahead);
             finish(s, sums, tile.n_tokens(), &p.sink, i * S::TOKENS, strip, g);
         }
@@ -181,17 +169,16 @@ fn dots<S: Simd, const FORMAT: usize, const T: usize, const R: usize>(
     s: S,
     groups: [QuantGroup<'_>; R],
     blocks: &[[QuantBlock; T]],
-    ahead: Option<[*const u8; R]>,
+    mut ahead: Option<*const u8>,
 ) -> [[S::Floats; T]; R] {
     let layout = const { &LAYOUTS[FORMAT] };
-    let block_bytes = LAYOUTS[FORMAT].block_bytes();
+    let prefetches = (LAYOUTS[FORMAT].block_bytes() * R).div_ceil(LINE);
     let mut sums = [[s.splat(0.0); T]; R];
     for (b, x) in blocks.iter().enumerate() {
-        if let Some(ahead) = ahead {
-            for r in 0..R {
-                for line in 0..block_bytes.div_ceil(LINE) {
-                    s.prefetch(ahead[r].wrapping_add(b * block_bytes + line * LINE));
-                }
+        if let Some(address) = &mut ahead {
+            for _ in 0..prefetches {
+                s.prefetch(*address);
+                *address = address.wrapping_add(LINE);
             }
         }
         let mut block = groups;
@@ -337,7 +324,7 @@ fn floats<S: Simd, E: bytemuck::Pod>(
         let bytes = &p.arena[start..start + GROUPS * group_bytes];
         let (first, second) = bytes.split_at(group_bytes);
         let groups = [first, second].map(|g| bytemuck::cast_slice::<u8, E>(g).as_chunks().0);
-        let mut ahead = p.ahead(start, group_bytes);
+        let mut ahead = p.ahead(start);
         for (i, tile) in p.tiles.iter().enumerate() {
             match tile.width() {
                 1 => float_tile::<S, E, 1>(s, groups, tile, ahead, p, strip, i, load),
@@ -356,7 +343,7 @@ fn float_tile<S: Simd, E, const T: usize>(
     s: S,
     groups: [&[[E; LANES]]; GROUPS],
     tile: &Tile,
-    ahead: Option<[*const u8; GROUPS]>,
+    mut ahead: Option<*const u8>,
     p: &Product<'_>,
     strip: usize,
     i: usize,
@@ -364,10 +351,10 @@ fn float_tile<S: Simd, E, const T: usize>(
 ) {
     let mut sums = [[s.splat(0.0); T]; GROUPS];
     for (k, x) in tile.floats::<T>().iter().enumerate() {
-        let at = k * size_of::<[E; LANES]>();
-        if let Some(ahead) = ahead.filter(|_| at.is_multiple_of(LINE)) {
-            for r in 0..GROUPS {
-                s.prefetch(ahead[r].wrapping_add(at));
+        if let Some(address) = &mut ahead {
+            for _ in 0..GROUPS * size_of::<[E; LANES]>() / LINE {
+                s.prefetch(*address);
+                *address = address.wrapping_add(LINE);
             }
         }
         for r in 0..GROUPS {

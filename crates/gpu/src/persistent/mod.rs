@@ -8,6 +8,10 @@
 //! Words are used again by every layer. That is sound because every group has a part in every layer's gates and ups, and nobody gets
 //! beyond them before all groups have read what came before.
 //!
+//! Keys and values are no such words: a group reads what others appended for the tokens before. Each group fences before it tells of
+//! its best row, and again when it has heard of all, so that the choice of a token orders what came before it; and the cache is
+//! bound as coherent, without which a group was seen to read old keys from a cache of its own, fence or no fence.
+//!
 //! All workgroups must be at work at a time, which no interface promises. So this is for devices where a trial at load has shown it
 //! (`trial`), and every wait ends after a while: then the group stops for good, the others see it, and the host
 //! goes on with the plan of dispatches from the token where it happened.
