@@ -183,7 +183,9 @@ fn rows_of_several_sequences_are_computed_together() {
     let [cached, exact] =
         [gpu.key_and_value(layer, b, position), reference.key_and_value(layer, b, position)];
     for (cached, exact) in cached.iter().zip(&exact) {
-        assert!(distance(cached, exact) < 2f64.powi(-10), "{cached:?} {exact:?}");
+        // f16 in the cache; those of a prompt have come through matrix units, where there are such.
+        let bound = if gpu.machine.gpu.caps.matrices.is_some() { LOGITS_OF_HALVES } else { 2f64.powi(-10) };
+        assert!(distance(cached, exact) < bound, "{cached:?} {exact:?}");
     }
     assert!(gpu.key_and_value(layer, b, 100)[0].is_empty());
 }
