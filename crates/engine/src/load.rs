@@ -18,6 +18,9 @@ const DEFAULT_CONTEXT: usize = 8192;
 /// More positions than this are a mistake.
 const MOST_CONTEXT: usize = 1 << 26;
 
+/// The share of the weights after which the file's pages are let go.
+const FORGET_EVERY: f32 = 0.05;
+
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
@@ -79,9 +82,16 @@ impl Model {
         let description =
             Description::new(&name, Some(spec.family.name), opened.metadata(), opened.tensors());
         let request = Request::new(options, context_len);
+        // What a backend has laid out need not be in memory twice.
+        let mut forgotten = 0.0;
         let placed = device::place(&spec, &weights, &request, &mut |fraction| {
+            if fraction - forgotten >= FORGET_EVERY {
+                opened.tensors().forget();
+                forgotten = fraction;
+            }
             progress(Progress::Weights { fraction });
         })?;
+        opened.tensors().forget();
         let Placed { forward, notes: device_notes, plan } = placed;
         notes.extend(device_notes);
         Ok(Self { forward, tokenizer, template, description, notes, plan, load_time: started.elapsed() })

@@ -22,6 +22,10 @@ pub trait TensorSource: Sync {
 
     /// The bytes of `name` in its block format, row after row; empty if it is not there.
     fn bytes(&self, name: &str) -> Cow<'_, [u8]>;
+
+    /// Lets the system take back the memory that holds bytes which were given out, where they can be had again: of a mapped file.
+    /// What is borrowed stays valid.
+    fn forget(&self) {}
 }
 
 impl TensorSource for Gguf {
@@ -36,5 +40,9 @@ impl TensorSource for Gguf {
 
     fn bytes(&self, name: &str) -> Cow<'_, [u8]> {
         self.tensor(name).map_or(Cow::Borrowed(&[]), |tensor| Cow::Borrowed(tensor.data))
+    }
+
+    fn forget(&self) {
+        self.advise_dropped();
     }
 }
