@@ -14,6 +14,7 @@
 //!
 //! Rows past the end of a tensor, and units past the end of a row, are zeros and decode to zero.
 
+use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
 use gguf::format::{Unit, bits, has_min, offset};
 
@@ -90,6 +91,20 @@ impl Areas {
     pub(crate) fn len_words(&self) -> usize {
         self.starts()[4]
     }
+}
+
+/// Where a tensor's areas begin in its buffer, and how long its rows are: what every kernel that reads weights is told first.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+pub(crate) struct WeightsAt {
+    /// In quads.
+    pub(crate) quads: u32,
+    /// In words.
+    pub(crate) words: u32,
+    pub(crate) pairs: u32,
+    pub(crate) supers: u32,
+    /// Units of a row.
+    pub(crate) n_units: u32,
 }
 
 /// Packs the rows of a tensor from group `first_group` of a destination on. `rows` holds whole rows of `cols` weights as the file

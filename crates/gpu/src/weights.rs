@@ -1,7 +1,7 @@
 //! Weights on the device: tensors repacked, fused where they are read together, split where a binding ends.
 
 use crate::error::GpuError;
-use crate::layout::{Areas, GROUP, UNIT, pack};
+use crate::layout::{Areas, GROUP, UNIT, WeightsAt, pack};
 use gguf::TensorType;
 use model::Weight;
 use std::ops::Range;
@@ -14,12 +14,7 @@ pub(crate) struct Placed {
     pub(crate) ty: TensorType,
     /// Elements of a row.
     pub(crate) n_cols: usize,
-    /// Offsets of its areas: the first in quads, the others in words.
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) at: WeightsAt,
     /// Row groups of this part, and the first of them in the whole tensor.
     pub(crate) n_groups: usize,
     pub(crate) first_group: usize,
@@ -127,11 +122,7 @@ impl<'a> Layout<'a> {
             buffer,
             ty,
             n_cols: cols,
-            quads: quads / 4,
-            words,
-            pairs,
-            supers,
-            n_units: cols.div_ceil(UNIT) as u32,
+            at: WeightsAt { quads: quads / 4, words, pairs, supers, n_units: cols.div_ceil(UNIT) as u32 },
             n_groups: groups.len(),
             first_group: groups.start,
         };

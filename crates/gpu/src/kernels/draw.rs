@@ -15,6 +15,7 @@
 use super::Kernel;
 use super::sampling::CHUNK;
 use crate::device::Caps;
+use crate::layout::WeightsAt;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
@@ -34,11 +35,7 @@ pub(crate) struct Draw {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub(crate) struct Params {
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) weights: WeightsAt,
     pub(crate) best: u32,
     pub(crate) x: u32,
     pub(crate) ids: u32,

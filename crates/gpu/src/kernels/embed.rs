@@ -10,7 +10,7 @@
 //! An id outside the vocabulary reads the last row: the host refuses such ids, and what a kernel reads must not depend on that.
 
 use super::Kernel;
-use crate::layout::UNIT;
+use crate::layout::{UNIT, WeightsAt};
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
@@ -39,11 +39,7 @@ pub(crate) struct Embed {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) weights: WeightsAt,
     pub(crate) x: u32,
     pub(crate) stride: u32,
     pub(crate) rows: u32,

@@ -11,7 +11,7 @@
 use super::Kernel;
 use super::matvec::Epilogue;
 use crate::device::Caps;
-use crate::layout::{GROUP, UNIT};
+use crate::layout::{GROUP, UNIT, WeightsAt};
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
@@ -47,11 +47,7 @@ pub(crate) struct Gemm {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) weights: WeightsAt,
     pub(crate) n_cols: u32,
     /// Row groups of W, gate and up together: even with `SiluMul`.
     pub(crate) n_groups: u32,

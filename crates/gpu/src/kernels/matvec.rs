@@ -16,7 +16,7 @@ use super::Kernel;
 use super::heads::Heads;
 use super::matvec_shape::Shape;
 use crate::device::Caps;
-use crate::layout::{BLOCK, GROUP, UNIT, UnitWords};
+use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
@@ -63,11 +63,7 @@ pub(crate) struct Matvec {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) weights: WeightsAt,
     pub(crate) x: u32,
     pub(crate) y: u32,
     pub(crate) norm: u32,

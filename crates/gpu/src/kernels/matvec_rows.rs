@@ -13,7 +13,7 @@ use super::Kernel;
 use super::gemm::{quad_writer, suffix};
 use super::matvec::Epilogue;
 use crate::device::Caps;
-use crate::layout::{UNIT, UnitWords};
+use crate::layout::{UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
 use gguf::TensorType;
@@ -44,11 +44,7 @@ pub(crate) struct MatvecRows {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
-    pub(crate) quads: u32,
-    pub(crate) words: u32,
-    pub(crate) pairs: u32,
-    pub(crate) supers: u32,
-    pub(crate) n_units: u32,
+    pub(crate) weights: WeightsAt,
     pub(crate) x: u32,
     pub(crate) x_stride: u32,
     pub(crate) y: u32,

@@ -199,8 +199,7 @@ impl Layers {
 
 /// A tensor that lies in the first buffer as a whole.
 fn place(what: &str, parts: &[Part], n_rows: usize) -> Result<Place, String> {
-    let [Part { placed: Placed { buffer: 0, ty, n_cols, quads, pairs, n_groups, .. }, norm, .. }] = parts
-    else {
+    let [Part { placed: Placed { buffer: 0, ty, n_cols, at, n_groups, .. }, norm, .. }] = parts else {
         return Err(format!("{what} is not one tensor in the first buffer"));
     };
     if !TYPES.contains(ty) {
@@ -213,8 +212,8 @@ fn place(what: &str, parts: &[Part], n_rows: usize) -> Result<Place, String> {
         ty: *ty,
         n_cols: *n_cols,
         n_rows,
-        quads: 4 * *quads as usize,
-        pairs: *pairs as usize,
+        quads: 4 * at.quads as usize,
+        pairs: at.pairs as usize,
         norm: *norm as usize,
     })
 }

@@ -85,11 +85,7 @@ impl Planner<'_> {
             let p = part.placed;
             let kernel = Embed { ty: p.ty, n_vocab, n_embd, ids: Ids::OfRows };
             let params = embed::Params {
-                quads: p.quads,
-                words: p.words,
-                pairs: p.pairs,
-                supers: p.supers,
-                n_units: p.n_units,
+                weights: p.at,
                 x: self.regions.hidden.at,
                 stride: self.regions.hidden.stride,
                 rows: self.tables.rows,
@@ -272,11 +268,7 @@ impl Planner<'_> {
         let p = part.placed;
         let kernel = MatvecRows::new(p.ty, p.n_cols, n_rows, epilogue, self.caps);
         let params = matvec_rows::Params {
-            quads: p.quads,
-            words: p.words,
-            pairs: p.pairs,
-            supers: p.supers,
-            n_units: p.n_units,
+            weights: p.at,
             x: x.at,
             x_stride: x.stride,
             y: y.at + part.first,
@@ -299,11 +291,7 @@ impl Planner<'_> {
         let (kernel, grid) = gemm_choice::pick(product, self.caps);
         let first = if product.floats[1] == Floats::F16 { part.first / 2 } else { part.first };
         let params = gemm::Params {
-            quads: p.quads,
-            words: p.words,
-            pairs: p.pairs,
-            supers: p.supers,
-            n_units: p.n_units,
+            weights: p.at,
             n_cols: p.n_cols as u32,
             n_groups: p.n_groups as u32,
             n_tokens: n_rows as u32,

@@ -8,9 +8,9 @@ use crate::kernels::sampling::{
     MOST_K, MOST_VOCAB, Penalties, log_min_p, noise_temperature, seed_words, sharpness,
 };
 use crate::kernels::top_candidates::{self, TopCandidates};
+use crate::layout::WeightsAt;
 use crate::plan::{Plan, Role, Step, What};
 use crate::weights::Placed;
-use bytemuck::Zeroable;
 use model::Choice;
 
 /// How the kernels go about a choice.
@@ -69,21 +69,11 @@ impl Planner<'_> {
 
         let embedding = self.whole_embedding();
         let kernel = NextToken { n_vocab, n_pairs, embedding: embedding.map(|p| p.ty) };
-        let areas = Areas::of(embedding);
-        let params = next_token::Params {
-            quads: areas.quads,
-            words: areas.words,
-            pairs: areas.pairs,
-            supers: areas.supers,
-            n_units: areas.n_units,
-            best: r.best,
-            x: r.hidden.at,
-            ids: 0,
-            position: 0,
-        };
+        let at = embedding.map_or_else(WeightsAt::default, |p| p.at);
+        let params = next_token::Params { weights: at, best: r.best, x: r.hidden.at, ids: 0, position: 0 };
         let what = What::new(Role::NextToken, None, [n_pairs, 1]);
         let second = Step::new(kernel.kernel(), what, &params, kernel.grid());
-        [first, second.with_weights(areas.buffer).with_position_at(8)]
+        [first, second.with_weights(embedding.map_or(0, |p| p.buffer)).with_position_at(8)]
     }
 
     fn one_of(&self, k: usize, choice: &Choice) -> [Step; 2] {
@@ -103,13 +93,9 @@ impl Planner<'_> {
 
         let embedding = self.whole_embedding();
         let kernel = Draw { n_vocab, embedding: embedding.map(|p| p.ty) };
-        let areas = Areas::of(embedding);
+        let at = embedding.map_or_else(WeightsAt::default, |p| p.at);
         let params = draw::Params {
-            quads: areas.quads,
-            words: areas.words,
-            pairs: areas.pairs,
-            supers: areas.supers,
-            n_units: areas.n_units,
+            weights: at,
             best: r.best,
             x: r.hidden.at,
             ids: 0,
@@ -123,7 +109,7 @@ impl Planner<'_> {
         };
         let what = What::new(Role::NextToken, None, [n_pairs, 1]);
         let second = Step::new(kernel.kernel(), what, &params, kernel.grid());
-        [first, second.with_weights(areas.buffer).with_position_at(8)]
+        [first, second.with_weights(embedding.map_or(0, |p| p.buffer)).with_position_at(8)]
     }
 
     /// The embedding, if it lies in one buffer.
@@ -141,29 +127,5 @@ fn penalties(choice: &Choice) -> Penalties {
         repeat: choice.repeat_penalty,
         frequency: choice.frequency_penalty,
         presence: choice.presence_penalty,
-    }
-}
-
-/// Where a tensor's areas are; zeros where there is none.
-#[derive(Clone, Copy, Zeroable)]
-struct Areas {
-    buffer: usize,
-    quads: u32,
-    words: u32,
-    pairs: u32,
-    supers: u32,
-    n_units: u32,
-}
-
-impl Areas {
-    fn of(placed: Option<Placed>) -> Self {
-        placed.map_or_else(Self::zeroed, |p| Self {
-            buffer: p.buffer,
-            quads: p.quads,
-            words: p.words,
-            pairs: p.pairs,
-            supers: p.supers,
-            n_units: p.n_units,
-        })
     }
 }

@@ -24,11 +24,7 @@ impl Planner<'_> {
             let p = part.placed;
             let kernel = Embed { ty: p.ty, n_vocab, n_embd, ids: Ids::At };
             let params = embed::Params {
-                quads: p.quads,
-                words: p.words,
-                pairs: p.pairs,
-                supers: p.supers,
-                n_units: p.n_units,
+                weights: p.at,
                 x: self.regions.hidden.at,
                 ids: after,
                 first: part.first,
@@ -133,11 +129,7 @@ impl Planner<'_> {
             let epilogue = part.epilogue(epilogue);
             let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
             let params = matvec::Params {
-                quads: p.quads,
-                words: p.words,
-                pairs: p.pairs,
-                supers: p.supers,
-                n_units: p.n_units,
+                weights: p.at,
                 x,
                 y: y + part.first,
                 norm: part.norm / 4,

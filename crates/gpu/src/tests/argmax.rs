@@ -5,6 +5,7 @@ use super::{Lab, Memory, Step, Tensor, floats};
 use crate::kernels::argmax::{self, Argmax};
 use crate::kernels::next_token::{self, NextToken};
 use crate::kernels::sampling::{PAIR_FLOATS, Penalties, noise_temperature, seed_words};
+use crate::layout::WeightsAt;
 use gguf::TensorType;
 use testkit::Random;
 
@@ -33,17 +34,7 @@ impl Choice {
         let (ids, position) = (IDS as u32, 0);
         let first_params =
             argmax::Params { logits, best, ids, position, penalties: OFF, temperature: 0.0, seed: [0; 2] };
-        let second_params = next_token::Params {
-            quads: 0,
-            words: 0,
-            pairs: 0,
-            supers: 0,
-            n_units: 0,
-            best,
-            x,
-            ids,
-            position,
-        };
+        let second_params = next_token::Params { weights: WeightsAt::default(), best, x, ids, position };
         Self { memory, first, second, first_params, second_params }
     }
 
@@ -159,11 +150,13 @@ fn the_next_token_brings_its_embedding() {
         }
         let kernel = NextToken { n_vocab, n_pairs, embedding: Some(ty) };
         let params = next_token::Params {
-            quads: 0,
-            words: tensor.starts[1],
-            pairs: tensor.starts[2],
-            supers: tensor.starts[3],
-            n_units: tensor.n_units,
+            weights: WeightsAt {
+                quads: 0,
+                words: tensor.starts[1],
+                pairs: tensor.starts[2],
+                supers: tensor.starts[3],
+                n_units: tensor.n_units,
+            },
             best: best as u32,
             x: x as u32,
             ids: 3,

@@ -3,6 +3,7 @@
 use super::sampling::{assert_only, labs, memory};
 use super::{Lab, POISON, Step, Tensor, floats};
 use crate::kernels::embed::{Embed, Ids, Params};
+use crate::layout::WeightsAt;
 use gguf::TensorType;
 use gguf::format::has_min;
 use testkit::Random;
@@ -41,11 +42,13 @@ fn embed(lab: &mut Lab, tensor: &Tensor, ty: TensorType, n_embd: usize, ids: &[u
         memory.tables.extend([position as u32, POISON, begin as u32, 0]);
     }
     let params = Params {
-        quads: 0,
-        words: tensor.starts[1],
-        pairs: tensor.starts[2],
-        supers: tensor.starts[3],
-        n_units: tensor.n_units,
+        weights: WeightsAt {
+            quads: 0,
+            words: tensor.starts[1],
+            pairs: tensor.starts[2],
+            supers: tensor.starts[3],
+            n_units: tensor.n_units,
+        },
         x: x as u32,
         stride: stride as u32,
         rows: 8,

@@ -6,6 +6,7 @@ use super::{Lab, Memory};
 use crate::device::Caps;
 use crate::kernels::gemm::{Gemm, Params, Tile};
 use crate::kernels::matvec::Epilogue;
+use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::Random;
@@ -17,11 +18,13 @@ fn run(lab: &mut Lab, problem: &Problem, tile: Tile) -> Memory {
     let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
     let kernel = Gemm::new(ty, n_cols, epilogue, tile);
     let params = Params {
-        quads: problem.starts[0] / 4,
-        words: problem.starts[1],
-        pairs: problem.starts[2],
-        supers: problem.starts[3],
-        n_units: n_cols.div_ceil(32) as u32,
+        weights: WeightsAt {
+            quads: problem.starts[0] / 4,
+            words: problem.starts[1],
+            pairs: problem.starts[2],
+            supers: problem.starts[3],
+            n_units: n_cols.div_ceil(32) as u32,
+        },
         n_cols: n_cols as u32,
         n_groups: problem.n_groups as u32,
         n_tokens: n_tokens as u32,

@@ -9,6 +9,7 @@ use crate::kernels::floats::Floats;
 use crate::kernels::gemm::Params;
 use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
 use crate::kernels::matvec::Epilogue;
+use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::Random;
@@ -35,11 +36,13 @@ fn run(lab: &mut Lab, problem: &Problem, floats: [Floats; 2], tile: MatrixTile) 
     let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
     let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab));
     let params = Params {
-        quads: problem.starts[0] / 4,
-        words: problem.starts[1],
-        pairs: problem.starts[2],
-        supers: problem.starts[3],
-        n_units: n_cols.div_ceil(32) as u32,
+        weights: WeightsAt {
+            quads: problem.starts[0] / 4,
+            words: problem.starts[1],
+            pairs: problem.starts[2],
+            supers: problem.starts[3],
+            n_units: n_cols.div_ceil(32) as u32,
+        },
         n_cols: n_cols as u32,
         n_groups: problem.n_groups as u32,
         n_tokens: n_tokens as u32,

@@ -5,6 +5,7 @@ use super::{GUARD, Lab, Memory, POISON, Tensor, floats, words};
 use crate::kernels::heads::Heads;
 use crate::kernels::matvec::{Epilogue, Matvec, Params, Prologue};
 use crate::kernels::matvec_shape::Shape;
+use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::{Random, dot_bound};
@@ -73,11 +74,13 @@ impl Case {
         }
         scratch.resize(y + padded + GUARD, POISON);
         let params = Params {
-            quads: tensor.starts[0] / 4,
-            words: tensor.starts[1],
-            pairs: tensor.starts[2],
-            supers: tensor.starts[3],
-            n_units: tensor.n_units,
+            weights: WeightsAt {
+                quads: tensor.starts[0] / 4,
+                words: tensor.starts[1],
+                pairs: tensor.starts[2],
+                supers: tensor.starts[3],
+                n_units: tensor.n_units,
+            },
             x: GUARD as u32,
             y: y as u32,
             norm: norm_at / 4,

@@ -5,6 +5,7 @@ use super::{Lab, Memory, Step, Tensor, floats};
 use crate::kernels::draw::{self, Draw};
 use crate::kernels::sampling::{MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_words, sharpness};
 use crate::kernels::top_candidates::{self, TopCandidates, supports};
+use crate::layout::WeightsAt;
 use gguf::TensorType;
 use testkit::Random;
 
@@ -49,11 +50,7 @@ impl Choice {
             penalties.unwrap_or(Penalties { window: 0, repeat: 1.0, frequency: 0.0, presence: 0.0 });
         let first_params = top_candidates::Params { logits, best, k, ids, position, penalties };
         let second_params = draw::Params {
-            quads: 0,
-            words: 0,
-            pairs: 0,
-            supers: 0,
-            n_units: 0,
+            weights: WeightsAt::default(),
             best,
             x,
             ids,
