@@ -1,9 +1,11 @@
 //! A GPU examined, for a report on how it does.
 
+use crate::device::Request;
 use crate::device_choice::{DeviceChoice, GpuBackend};
 use crate::devices::Device;
 use crate::error::LoadError;
 use crate::gpu_engine;
+use crate::load::LoadOptions;
 use crate::source::ModelSource;
 use model::Weights;
 
@@ -66,6 +68,24 @@ pub fn measure_kernels(
     let spec = opened.spec()?;
     let weights = Weights::new(&spec, opened.tensors())?;
     gpu_engine::measure(&spec, &weights, wanted(device), allow_software)
+}
+
+/// Times whole passes of this model on a GPU: for each kind of step what all of them take where they stand in a prompt (of so many
+/// tokens each) or in a token (behind contexts of so many), and what the host does meanwhile.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn profile_passes(
+    source: ModelSource,
+    options: &LoadOptions,
+    prompts: &[usize],
+    depths: &[usize],
+) -> Result<Vec<Measurement>, LoadError> {
+    let opened = source.open()?;
+    let spec = opened.spec()?;
+    let weights = Weights::new(&spec, opened.tensors())?;
+    let wanted = wanted(options.device);
+    gpu_engine::profile(&spec, &weights, &Request::new(options, 0), wanted, prompts, depths)
 }
 
 fn wanted(device: DeviceChoice) -> Option<(GpuBackend, Option<usize>)> {

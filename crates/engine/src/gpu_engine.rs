@@ -21,20 +21,7 @@ pub(crate) fn place(
     wanted: Wanted,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Placed, LoadError> {
-    let options = GpuOptions {
-        adapter: adapter(wanted, request.allow_software_gpu),
-        context_len: request.context_len,
-        // One session at a time.
-        n_sequences: 1,
-        decode: match request.decode {
-            DecodeMode::Auto => gpu::DecodeMode::Auto,
-            DecodeMode::Dispatch => gpu::DecodeMode::Dispatch,
-            DecodeMode::Persistent => gpu::DecodeMode::Persistent,
-        },
-        memory_limit: request.memory_limit,
-        pipeline_cache: request.pipeline_cache.clone(),
-        ..GpuOptions::default()
-    };
+    let options = options(request, wanted);
     let forward = GpuForwardPass::new(spec, weights, &options, progress)
         .map_err(|error| load_error(error, spec, request.context_len))?;
     let memory = forward.memory_plan();
@@ -47,6 +34,23 @@ pub(crate) fn place(
     };
     let notes = forward.notes().to_vec();
     Ok(Placed { forward: Box::new(forward), notes, plan: Some(plan) })
+}
+
+fn options(request: &Request, wanted: Wanted) -> GpuOptions {
+    GpuOptions {
+        adapter: adapter(wanted, request.allow_software_gpu),
+        context_len: request.context_len,
+        // One session at a time.
+        n_sequences: 1,
+        decode: match request.decode {
+            DecodeMode::Auto => gpu::DecodeMode::Auto,
+            DecodeMode::Dispatch => gpu::DecodeMode::Dispatch,
+            DecodeMode::Persistent => gpu::DecodeMode::Persistent,
+        },
+        memory_limit: request.memory_limit,
+        pipeline_cache: request.pipeline_cache.clone(),
+        ..GpuOptions::default()
+    }
 }
 
 /// Every adapter, usable or not.
@@ -75,6 +79,21 @@ pub(crate) fn measure(
 ) -> Result<Vec<Measurement>, LoadError> {
     let options = GpuOptions { adapter: adapter(wanted, allow_software), ..GpuOptions::default() };
     let found = gpu::measure(spec, weights, &options).map_err(|error| load_error(error, spec, 0))?;
+    Ok(found.into_iter().map(measurement).collect())
+}
+
+/// Whole passes of a model timed on a GPU.
+pub(crate) fn profile(
+    spec: &ModelSpec,
+    weights: &Weights<'_>,
+    request: &Request,
+    wanted: Wanted,
+    prompts: &[usize],
+    depths: &[usize],
+) -> Result<Vec<Measurement>, LoadError> {
+    let passes = gpu::Passes { prompts: prompts.to_vec(), depths: depths.to_vec() };
+    let found = gpu::profile(spec, weights, &options(request, wanted), &passes);
+    let found = found.map_err(|error| load_error(error, spec, 0))?;
     Ok(found.into_iter().map(measurement).collect())
 }
 

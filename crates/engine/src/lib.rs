@@ -68,7 +68,7 @@ pub use device_choice::{DecodeMode, DeviceChoice, GpuBackend, ParseDeviceError};
 pub use devices::{Device, GpuDetails, devices};
 pub use error::{GenerateError, LoadError};
 pub use error_kind::ErrorKind;
-pub use examine::{Check, Examination, Measurement, examine, measure_kernels};
+pub use examine::{Check, Examination, Measurement, examine, measure_kernels, profile_passes};
 pub use generate::{FinishReason, GenerateOptions, Generation, Timings, Usage};
 pub use gpu_plan::GpuPlan;
 pub use inspect::{Inspection, inspect, load_tokenizer};

@@ -30,6 +30,17 @@ pub(crate) fn measure(
     Err(LoadError::NoGpuEngine)
 }
 
+pub(crate) fn profile(
+    _: &ModelSpec,
+    _: &Weights<'_>,
+    _: &Request,
+    _: Option<(GpuBackend, Option<usize>)>,
+    _: &[usize],
+    _: &[usize],
+) -> Result<Vec<Measurement>, LoadError> {
+    Err(LoadError::NoGpuEngine)
+}
+
 pub(crate) fn devices() -> Vec<Device> {
     Vec::new()
 }

@@ -1,12 +1,23 @@
 //! Many rows at once: prompts, rows of several sequences, the few rows of a speculation.
 
+use crate::buffer::Readback;
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
 use crate::load::MOST_ROWS;
+use crate::plan::Step;
 use crate::planner::{Batch, Planner, Run};
 use crate::scratch::Scratch;
 use crate::tables::ROW_WORDS;
 use model::{Row, SequenceId};
+use std::ops::Range;
+
+/// What a batch's plan follows from: its rows, in how many parts their keys are attended to, and the rows whose logits come with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BatchKey {
+    batch: Batch,
+    splits: usize,
+    logits: Option<Range<usize>>,
+}
 
 impl GpuForwardPass {
     /// Computes rows that the cache has room for, as many at a time as there is scratch for; logits of those that want them are
@@ -19,18 +30,73 @@ impl GpuForwardPass {
         rows.chunks(self.batch_regions.n_rows.min(MOST_ROWS)).try_for_each(|chunk| self.run_chunk(chunk))
     }
 
+    /// The first logits come with the rows, in one submit; more of them than there is room for at a time follow.
     fn run_chunk(&mut self, rows: &[Row]) -> Result<(), GpuError> {
         let batch = self.describe(rows);
+        let mut wanted = wanted(rows, self.batch_regions.n_logits).into_iter();
+        let first = wanted.next();
+        self.plan_batch(batch, rows, first.clone())?;
+        let Some((_, plan)) = &self.batch_plan else { return Ok(()) };
+        let logits = self.submit(&plan.steps, first.map_or(0, |rows| rows.len()));
+        self.take_logits(logits)?;
+        for rows in wanted {
+            let plan = self.batch_planner().logits(rows.start, rows.len());
+            self.machine.prepare(&plan.steps)?;
+            let logits = self.submit(&plan.steps, rows.len());
+            self.take_logits(logits)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `batch_plan` that of these rows, its kernels compiled. Prompts are often as long as the one before.
+    pub(crate) fn plan_batch(
+        &mut self,
+        batch: Batch,
+        rows: &[Row],
+        logits: Option<Range<usize>>,
+    ) -> Result<(), GpuError> {
         let last = rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
-        let plan = self.batch_planner().batch(&batch, self.plans.splits(last));
+        let key = BatchKey { batch, splits: self.plans.splits(last), logits };
+        if self.batch_plan.as_ref().is_some_and(|(known, _)| *known == key) {
+            return Ok(());
+        }
+        let planner = self.batch_planner();
+        let mut plan = planner.batch(&key.batch, key.splits);
+        if let Some(rows) = key.logits.clone() {
+            plan.steps.extend(planner.logits(rows.start, rows.len()).steps);
+        }
         self.machine.prepare(&plan.steps)?;
-        let Some(scratch) = &self.batch else { return Ok(()) };
-        self.machine.submit_in_pieces(&scratch.group, &plan.steps, self.machine.gpu.work_a_submit());
-        self.read_logits(rows)
+        self.batch_plan = Some((key, plan));
+        Ok(())
+    }
+
+    /// Submits steps of a batch, and a copy of the first `n_logits` rows of logits to the host.
+    pub(crate) fn submit(&self, steps: &[Step], n_logits: usize) -> Option<Readback> {
+        let scratch = self.batch.as_ref()?;
+        let region = scratch.regions.logits;
+        let readback = (n_logits > 0).then(|| {
+            self.machine.gpu.staging(&scratch.buffer, region.at as usize, n_logits * region.stride as usize)
+        });
+        self.machine.submit_in_pieces(&scratch.group, steps, |encoder| {
+            if let Some(readback) = &readback {
+                readback.record(encoder);
+            }
+        });
+        readback
+    }
+
+    /// Waits for logits, and adds them to `self.logits`.
+    pub(crate) fn take_logits(&mut self, logits: Option<Readback>) -> Result<(), GpuError> {
+        let Some(logits) = logits else { return Ok(()) };
+        let words = self.machine.gpu.take(logits)?;
+        for row in words.chunks(self.batch_regions.logits.stride as usize) {
+            self.logits.extend(row[..self.spec.n_vocab].iter().map(|&word| f32::from_bits(word)));
+        }
+        Ok(())
     }
 
     /// Tells the kernels what the rows are.
-    fn describe(&self, rows: &[Row]) -> Batch {
+    pub(crate) fn describe(&self, rows: &[Row]) -> Batch {
         let (at, ids_at) = (self.machine.tables_at, self.blocks.context_len() + 1);
         let mut tables: Vec<u32> = Vec::new();
         let mut runs: Vec<(SequenceId, Run)> = Vec::new();
@@ -68,35 +134,19 @@ impl GpuForwardPass {
         Batch { runs: runs.into_iter().map(|(_, run)| run).collect() }
     }
 
-    /// Logits of the rows that want them, neighbours together.
-    fn read_logits(&mut self, rows: &[Row]) -> Result<(), GpuError> {
-        let most = self.batch_regions.n_logits;
-        let mut row = 0;
-        for run in rows.chunk_by(|a, b| a.wants_logits == b.wants_logits) {
-            let wanted = if run[0].wants_logits { run.len() } else { 0 };
-            for first in (0..wanted).step_by(most) {
-                self.read_logits_of(row + first, most.min(wanted - first))?;
-            }
-            row += run.len();
-        }
-        Ok(())
-    }
-
-    fn read_logits_of(&mut self, row: usize, n_rows: usize) -> Result<(), GpuError> {
-        let plan = self.batch_planner().logits(row, n_rows);
-        self.machine.prepare(&plan.steps)?;
-        let Some(scratch) = &self.batch else { return Ok(()) };
-        self.machine.submit_in_pieces(&scratch.group, &plan.steps, self.machine.gpu.work_a_submit());
-        let region = scratch.regions.logits;
-        let words =
-            self.machine.gpu.read(&scratch.buffer, region.at as usize, n_rows * region.stride as usize)?;
-        for row in words.chunks(region.stride as usize) {
-            self.logits.extend(row[..self.spec.n_vocab].iter().map(|&word| f32::from_bits(word)));
-        }
-        Ok(())
-    }
-
     fn batch_planner(&self) -> Planner<'_> {
         Planner { regions: self.batch_regions, ..self.planner() }
     }
+}
+
+/// Neighbouring rows that want logits, at most `most` at a time.
+pub(crate) fn wanted(rows: &[Row], most: usize) -> Vec<Range<usize>> {
+    let mut wanted: Vec<Range<usize>> = Vec::new();
+    for (i, _) in rows.iter().enumerate().filter(|(_, row)| row.wants_logits) {
+        match wanted.last_mut() {
+            Some(rows) if rows.end == i && rows.len() < most => rows.end = i + 1,
+            _ => wanted.push(i..i + 1),
+        }
+    }
+    wanted
 }

@@ -6,6 +6,25 @@ use crate::device::Gpu;
 use crate::error::GpuError;
 use wgpu::{Buffer, BufferUsages};
 
+/// Bytes of read-back memory that are kept for the next time: enough for the logits of a row.
+const MOST_KEPT: u64 = 1 << 20;
+
+/// Words of a buffer on their way to the host.
+#[derive(Debug)]
+pub(crate) struct Readback {
+    from: Buffer,
+    /// In bytes.
+    start: u64,
+    staging: Buffer,
+    len_words: usize,
+}
+
+impl Readback {
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.copy_buffer_to_buffer(&self.from, self.start, &self.staging, 0, 4 * self.len_words as u64);
+    }
+}
+
 impl Gpu {
     /// A buffer that only kernels and copies touch, zeroed.
     pub(crate) fn private(&self, label: &str, len_bytes: u64) -> Buffer {
@@ -15,6 +34,11 @@ impl Gpu {
     /// A buffer that results are copied to, to be read by the host.
     pub(crate) fn readback(&self, label: &str, len_bytes: u64) -> Buffer {
         self.make(label, len_bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)
+    }
+
+    /// A buffer for `n` looks at the device's clock.
+    pub(crate) fn ticks(&self, n: u32) -> Buffer {
+        self.make("ticks", 8 * u64::from(n), BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where buffers are made")]
@@ -30,12 +54,31 @@ impl Gpu {
 
     /// Copies `len_words` words from word `start` of `buffer` to the host; waits for everything submitted before.
     pub(crate) fn read(&self, buffer: &Buffer, start: usize, len_words: usize) -> Result<Vec<u32>, GpuError> {
-        let len_bytes = 4 * len_words as u64;
-        let staging = self.readback("read", len_bytes);
+        let readback = self.staging(buffer, start, len_words);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, 4 * start as u64, &staging, 0, len_bytes);
+        readback.record(&mut encoder);
         self.queue.submit([encoder.finish()]);
-        self.map(&staging, len_words)
+        self.take(readback)
+    }
+
+    /// A copy to the host, to be recorded. The last one's memory is used again, if there is enough of it.
+    pub(crate) fn staging(&self, buffer: &Buffer, start: usize, len_words: usize) -> Readback {
+        let len_bytes = 4 * len_words as u64;
+        let kept = self.kept.lock().ok().and_then(|mut kept| kept.take());
+        let staging = kept.filter(|kept| kept.size() >= len_bytes);
+        let staging = staging.unwrap_or_else(|| self.readback("read", len_bytes));
+        Readback { from: buffer.clone(), start: 4 * start as u64, staging, len_words }
+    }
+
+    /// What was copied, once everything submitted is done.
+    pub(crate) fn take(&self, readback: Readback) -> Result<Vec<u32>, GpuError> {
+        let words = self.map(&readback.staging, readback.len_words)?;
+        if readback.staging.size() <= MOST_KEPT
+            && let Ok(mut kept) = self.kept.lock()
+        {
+            *kept = Some(readback.staging);
+        }
+        Ok(words)
     }
 
     /// The first `len_words` words of a read-back buffer, once everything submitted is done.

@@ -1,5 +1,6 @@
 //! The backend: a model on the GPU.
 
+use crate::batch::BatchKey;
 use crate::decode::{Dispatches, Flight, Landed, Way};
 use crate::error::GpuError;
 use crate::machine::Machine;
@@ -39,6 +40,8 @@ pub struct GpuForwardPass {
     pub(crate) batch_regions: Regions,
     /// Made when it is first needed.
     pub(crate) batch: Option<Scratch>,
+    /// The plan of the last rows, and what it follows from.
+    pub(crate) batch_plan: Option<(BatchKey, Plan)>,
     /// The last choice, and its plan.
     pub(crate) choose: Option<(Choice, Plan)>,
     pub(crate) flight: Flight,

@@ -105,6 +105,7 @@ impl GpuForwardPass {
             plans,
             batch_regions,
             batch: None,
+            batch_plan: None,
             choose: None,
             flight,
             persistent: None,

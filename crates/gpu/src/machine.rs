@@ -8,6 +8,11 @@ use crate::plan::Step;
 use crate::tables::Tables;
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, SubmissionIndex};
 
+/// Steps of the first piece of a batch, and how many times as many the next one has. The host records a step in 2 us, and a device
+/// takes longer than that for one of a prompt.
+const FIRST_STEPS: usize = 8;
+const GROWTH: usize = 5;
+
 /// The device, the kernels, and every buffer that plans share.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -36,6 +41,18 @@ impl Machine {
         steps: &[Step],
         position: u32,
     ) {
+        self.record_each(pass, scratch, steps, position, &mut |_| ());
+    }
+
+    /// The same, with something `after` each step.
+    pub(crate) fn record_each(
+        &self,
+        pass: &mut ComputePass<'_>,
+        scratch: &BindGroup,
+        steps: &[Step],
+        position: u32,
+        after: &mut dyn FnMut(&mut ComputePass<'_>),
+    ) {
         let (mut weights, mut kv) = (usize::MAX, usize::MAX);
         pass.set_bind_group(2, scratch, &[]);
         for step in steps {
@@ -52,6 +69,7 @@ impl Machine {
             pass.set_immediates(0, bytemuck::cast_slice(&params[..n]));
             let [x, y, z] = step.grid;
             pass.dispatch_workgroups(x, y, z);
+            after(pass);
         }
     }
 
@@ -70,19 +88,30 @@ impl Machine {
         self.gpu.queue.submit([encoder.finish()])
     }
 
-    /// Submits `steps` in pieces of at most `most_work` multiplications, so that no submit takes long.
-    pub(crate) fn submit_in_pieces(&self, scratch: &BindGroup, steps: &[Step], most_work: u64) {
-        let mut rest = steps;
-        while !rest.is_empty() {
+    /// Submits `steps` in pieces, and what `after` copies with the last. The first is short, so that the device is at work while the
+    /// host records the others, and none has so much work that a submit takes long.
+    pub(crate) fn submit_in_pieces(
+        &self,
+        scratch: &BindGroup,
+        steps: &[Step],
+        after: impl FnOnce(&mut CommandEncoder),
+    ) {
+        let most_work = self.gpu.work_a_submit();
+        let (mut rest, mut most_steps) = (steps, FIRST_STEPS);
+        loop {
             let mut work = 0;
             let fits = |step: &&Step| {
                 work += step.work;
                 work <= most_work
             };
-            let n = rest.iter().take_while(fits).count().max(1);
+            let n = rest.iter().take(most_steps).take_while(fits).count().max(1).min(rest.len());
             let (piece, later) = rest.split_at(n);
+            if later.is_empty() {
+                self.submit(|pass| self.record(pass, scratch, piece, 0), after);
+                return;
+            }
             self.submit(|pass| self.record(pass, scratch, piece, 0), |_| ());
-            rest = later;
+            (rest, most_steps) = (later, most_steps * GROWTH);
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TokenEmbd => "token_embd",
             Self::AttnNorm => "attn_norm",

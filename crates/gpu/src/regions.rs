@@ -1,5 +1,6 @@
 //! Where a plan keeps its intermediate results.
 
+use crate::kernels::floats::Floats;
 use crate::kernels::heads::Heads;
 use crate::kernels::top_candidates::TopCandidates;
 use crate::layout::GROUP;
@@ -18,12 +19,19 @@ pub(crate) struct Region {
     pub(crate) at: u32,
     /// Floats from row to row.
     pub(crate) stride: u32,
+    /// How they lie there. Rows of f16 take half of their room.
+    pub(crate) floats: Floats,
 }
 
 impl Region {
     /// From `row` on.
     pub(crate) fn from(self, row: usize) -> Self {
         Self { at: self.at + row as u32 * self.stride, ..self }
+    }
+
+    /// With its numbers in another format.
+    pub(crate) fn of(self, floats: Floats) -> Self {
+        Self { floats, ..self }
     }
 }
 
@@ -44,6 +52,8 @@ pub(crate) struct Regions {
     pub(crate) logits: Region,
     /// Candidates for the next token.
     pub(crate) best: u32,
+    /// Four floats that are written only, if at all.
+    pub(crate) unused: u32,
     /// Rows that have room, and rows of logits.
     pub(crate) n_rows: usize,
     pub(crate) n_logits: usize,
@@ -71,7 +81,7 @@ impl Regions {
         let mut take = |rows: usize, n: usize| {
             let (at, stride) = (len as u32, n.next_multiple_of(GROUP));
             len += rows * stride;
-            Region { at, stride: stride as u32 }
+            Region { at, stride: stride as u32, floats: Floats::F32 }
         };
         let heads = heads(spec);
         let state = 4 * heads.state_quads() * heads.n_heads;
@@ -91,6 +101,7 @@ impl Regions {
             up: take(if gate_apart { n_rows } else { 0 }, spec.n_ff),
             logits: take(n_logits, spec.n_vocab),
             best: take(if n_rows > 1 { 0 } else { 1 }, best).at,
+            unused: take(1, 4).at,
             n_rows,
             n_logits,
             len: 0,

@@ -147,6 +147,9 @@ pub(crate) struct BenchArgs {
     /// Time a GPU's overheads and every step of a layer of the model
     #[arg(long, conflicts_with = "plan")]
     pub(crate) kernels: bool,
+    /// Time every kind of step where it stands in the prompts and tokens that are asked for, and the host beside it, on a GPU
+    #[arg(long, conflicts_with_all = ["plan", "kernels"])]
+    pub(crate) profile: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }

@@ -18,6 +18,7 @@
 //! Source: own.
 
 use super::Kernel;
+use super::ahead::Ahead;
 use super::heads::{Heads, Rotation};
 use crate::device::Caps;
 use crate::shader::Shader;
@@ -86,6 +87,8 @@ pub(crate) struct Attend {
     shared: usize,
     /// Parts, if that is known.
     splits: Option<usize>,
+    /// Whether some workgroups bring weights near.
+    ahead: bool,
 }
 
 #[repr(C)]
@@ -115,6 +118,7 @@ pub(crate) struct Params {
     pub(crate) table: u32,
     /// Parts, 1 or more, as in the grid.
     pub(crate) splits: u32,
+    pub(crate) ahead: Ahead,
 }
 
 impl Attend {
@@ -126,13 +130,18 @@ impl Attend {
         // Shorter heads have teams enough, and so have few keys.
         let few = output == Output::Normalised && matches!(queries, Queries::Fused(_));
         let keys = if heads.head_dim >= 64 && !few { 8 } else { 4 };
-        Self { heads, queries, output, keys, shared: 1, splits: None }
+        Self { heads, queries, output, keys, shared: 1, splits: None, ahead: false }
     }
 
     /// For `splits` parts and no other number: nobody divides by it then.
     pub(crate) fn of_parts(self, splits: usize) -> Self {
         let shared = if shares(self.heads, splits) { self.heads.n_heads / self.heads.n_kv_heads } else { 1 };
         Self { shared, splits: Some(splits), ..self }
+    }
+
+    /// With workgroups that bring weights near.
+    pub(crate) fn with_ahead(self) -> Self {
+        Self { ahead: true, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -142,11 +151,13 @@ impl Attend {
         };
         let output = if self.output == Output::States { "_states" } else { "" };
         let shared = if self.shared > 1 { "_shared" } else { "" };
-        format!("attend{queries}_{}{shared}{output}", self.heads.head_dim)
+        let ahead = if self.ahead { "_ahead" } else { "" };
+        format!("attend{queries}_{}{shared}{output}{ahead}", self.heads.head_dim)
     }
 
-    pub(crate) fn grid(&self, n_rows: usize, splits: usize) -> [u32; 3] {
-        [(self.heads.n_heads / self.shared) as u32, splits as u32, n_rows as u32]
+    /// With `ahead` columns of workgroups that bring weights near.
+    pub(crate) fn grid(&self, n_rows: usize, splits: usize, ahead: Ahead) -> [u32; 3] {
+        [(self.heads.n_heads / self.shared) as u32 + ahead.columns, splits as u32, n_rows as u32]
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -211,12 +222,24 @@ impl Attend {
         let store = if self.output == Output::States { STORE_STATE } else { STORE_NORMALISED };
         let (size, argument) =
             if caps.subgroups { (", @builtin(subgroup_size) size: u32", "size") } else { ("", "1u") };
+        let run = format!("run(wg, t, {argument});");
+        let (shader, body) = match self.ahead {
+            false => (shader, run),
+            true => (
+                shader.text(include_str!("../shared/ahead.wgsl")),
+                format!(
+                    "let groups = N_HEADS / SHARED;\n\
+                     \x20 if (wg.x >= groups) {{ bring_near((wg.x - groups) * splits() + wg.y, p.columns * splits(), t, THREADS); }}\n\
+                     \x20 else {{ {run} }}"
+                ),
+            ),
+        };
         shader
             .text(store)
             .text(&format!(
                 "@compute @workgroup_size(THREADS)\n\
                  fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{size}) {{\n\
-                 \x20 run(wg, t, {argument});\n}}"
+                 \x20 {body}\n}}"
             ))
             .finish()
     }

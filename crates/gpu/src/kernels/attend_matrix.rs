@@ -11,6 +11,7 @@
 //! Source: own; the softmax over tiles follows arXiv 2205.14135.
 
 use super::Kernel;
+use super::floats::Floats;
 use super::heads::Heads;
 use crate::device::{Caps, MatrixSize};
 use crate::shader::Shader;
@@ -29,6 +30,10 @@ pub(crate) struct AttendMatrix {
     /// Keys of a block.
     keys: usize,
     size: MatrixSize,
+    /// Of the output.
+    out: Floats,
+    /// Whether some workgroups bring weights near.
+    ahead: bool,
 }
 
 impl AttendMatrix {
@@ -38,7 +43,7 @@ impl AttendMatrix {
         // Its matrices begin as zeros by themselves, which Metal's specification does not promise of those of 8.
         let size = caps.matrices.filter(|&size| shared && size != MatrixSize::Eight)?;
         let fits = |this: &Self| this.workgroup_bytes() <= caps.workgroup_memory as usize;
-        [64, 32].map(|keys| Self { heads, keys, size }).into_iter().find(fits)
+        [64, 32].map(|keys| Self { heads, keys, size, out: Floats::F32, ahead: false }).into_iter().find(fits)
     }
 
     fn workgroup_bytes(&self) -> usize {
@@ -47,8 +52,20 @@ impl AttendMatrix {
         heads + shares + 4 * ROWS * (self.keys + 16) + 4 * ROWS + 16
     }
 
+    /// With an output as matrix units take it.
+    pub(super) fn with_out(self, out: Floats) -> Self {
+        Self { out, ..self }
+    }
+
+    /// With workgroups that bring weights near.
+    pub(super) fn with_ahead(self) -> Self {
+        Self { ahead: true, ..self }
+    }
+
     pub(crate) fn name(&self) -> String {
-        format!("attend_matrix_{}x{}", self.keys, self.heads.head_dim)
+        let ahead = if self.ahead { "_ahead" } else { "" };
+        let out = if self.out == Floats::F16 { "_f16" } else { "" };
+        format!("attend_matrix_{}x{}{out}{ahead}", self.keys, self.heads.head_dim)
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -61,6 +78,7 @@ impl AttendMatrix {
                 "// <subgroup>",
                 if self.size.emulated() { "" } else { "@builtin(subgroup_id) own_subgroup: u32" },
             )
+            .replace("// <ahead>", if self.ahead { AHEAD } else { "" })
             .replace("// <own subgroup>", if self.size.emulated() { "t / 32u" } else { "own_subgroup" })
             .replace("// <variables>", &self.variables())
             .replacen("// <load first keys>", &self.load('k', "0u"), 1)
@@ -89,6 +107,11 @@ impl AttendMatrix {
             .text("const LOWEST: f32 = -3.0e38;")
             .text(include_str!("../shared/kv_cache.wgsl"));
         let shader = if self.size.emulated() { shader.text(EMULATED) } else { shader };
+        let shader = match self.ahead {
+            false => shader,
+            true => shader.text(include_str!("../shared/ahead.wgsl")),
+        };
+        let shader = shader.text(if self.out == Floats::F16 { OUT_F16 } else { OUT_F32 });
         self.heads.access(shader).finish()
     }
 
@@ -345,8 +368,8 @@ impl AttendMatrix {
                  \x20   let at = own_block + i / {quads}u * {BLOCK}u + i % {quads}u * 4u;\n\
                  \x20   let v = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);\n\
                  \x20   if (first_row + r <= last_row) {{\n\
-                 \x20     let to = p.out + (first_row + r) * p.out_stride + head * HEAD_DIM;\n\
-                 \x20     store_head_quad(to, own_element / 4u + {}u + i % {quads}u, factors[r] * v);\n\
+                 \x20     let to = p.out + (first_row + r) * p.out_stride;\n\
+                 \x20     put_mixed(to, head, own_element / 4u + {}u + i % {quads}u, factors[r] * v);\n\
                  \x20   }}\n  }}\n  workgroupBarrier();",
                 (self.size.store_scores(&format!("o{i}_{j}"), "own_block", "16u")),
                 edge * edge / 4,
@@ -358,6 +381,24 @@ impl AttendMatrix {
         text
     }
 }
+
+const OUT_F32: &str = "
+fn put_mixed(row: u32, head: u32, i: u32, v: vec4<f32>) { store_head_quad(row + head * HEAD_DIM, i, v); }
+fn zero_rest(row: u32, t: u32, n: u32) { zero_tail(row, t, n); }";
+const OUT_F16: &str = "
+@group(2) @binding(3) var<storage, read_write> scratch_halves: array<vec4<f16>>;
+fn put_mixed(row: u32, head: u32, i: u32, v: vec4<f32>) {
+  scratch_halves[row / 2u + head * QUADS + i] = vec4<f16>(clamped(v));
+}
+fn zero_rest(row: u32, t: u32, n: u32) {
+  for (var i = t; i < TAIL / 4u; i += n) { scratch_halves[row / 2u + WIDTH / 4u + i] = vec4<f16>(); }
+}";
+
+const AHEAD: &str = "if (wg.x >= N_HEADS) {
+    let tiles = (p.n_rows + ROWS - 1u) / ROWS;
+    bring_near((wg.x - N_HEADS) * tiles + wg.y, p.columns * tiles, t, THREADS);
+    return;
+  }";
 
 // What the tests put in place of matrix units; see `gemm_matrix`.
 const EMULATED: &str = "

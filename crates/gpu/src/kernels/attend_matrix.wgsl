@@ -2,6 +2,7 @@
 // attend_matrix.rs, which writes out the marked lines.
 struct Params {
   q: u32, stride: u32, out: u32, out_stride: u32, kv: u32, first: u32, table: u32, n_rows: u32,
+  ahead: u32, n_ahead: u32, columns: u32, unused: u32,
 }
 var<immediate> p: Params;
 // Keys and values in halves, four to a quad.
@@ -35,6 +36,7 @@ fn score_quad(row: u32, i: u32) -> vec4<f32> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32, // <subgroup>
 ) {
+  // <ahead>
   let subgroup = // <own subgroup>
   ;
   let lane = t % 32u;
@@ -82,6 +84,6 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   workgroupBarrier();
   // <store>
   if (head == N_HEADS - 1u && first_row + row <= last_row) {
-    zero_tail(p.out + (first_row + row) * p.out_stride, part, 4u);
+    zero_rest(p.out + (first_row + row) * p.out_stride, part, 4u);
   }
 }

@@ -1,7 +1,7 @@
 //! Attention of many rows of one sequence, row `r` at position `first + r`, each over all keys up to its own.
 //!
 //! Inputs: q `[n_rows, n_heads * head_dim]` f32, rotated; keys and values of every row and of all before them, in the cache.
-//! Output: `[n_rows, n_heads * head_dim]` f32 with zeros behind each row up to a multiple of 32.
+//! Output: `[n_rows, n_heads * head_dim]` f32, or f16 in pairs where it is on matrix units, with zeros behind each row up to a multiple of 32.
 //! Requires: nothing of subgroups; workgroup memory for a tile of 8 rows at least. Launch: `grid(n_rows)`, a workgroup for a
 //! head and a tile of 32 rows, or 16 or 8 where memory is short, with four threads a row.
 //!
@@ -12,7 +12,9 @@
 //! Source: own; the softmax over tiles follows arXiv 2205.14135.
 
 use super::Kernel;
+use super::ahead::Ahead;
 use super::attend_matrix::{self, AttendMatrix};
+use super::floats::Floats;
 use super::heads::Heads;
 use crate::device::Caps;
 use crate::shader::Shader;
@@ -46,6 +48,7 @@ pub(crate) struct Params {
     /// Where the sequence's block table begins in `tables`.
     pub(crate) table: u32,
     pub(crate) n_rows: u32,
+    pub(crate) ahead: Ahead,
 }
 
 impl AttendPrompt {
@@ -85,8 +88,29 @@ impl AttendPrompt {
         format!("attend_prompt_{}x{}", self.rows, self.heads.head_dim)
     }
 
-    pub(crate) fn grid(&self, n_rows: usize) -> [u32; 3] {
-        [self.heads.n_heads as u32, n_rows.div_ceil(self.rows) as u32, 1]
+    /// With `ahead` columns of workgroups that bring weights near.
+    pub(crate) fn grid(&self, n_rows: usize, ahead: Ahead) -> [u32; 3] {
+        [self.heads.n_heads as u32 + ahead.columns, self.tiles(n_rows) as u32, 1]
+    }
+
+    /// Whether it can write what matrix units take.
+    pub(crate) fn writes_halves(&self) -> bool {
+        self.matrix.is_some()
+    }
+
+    /// With rows of the output in this format; f16 where it can.
+    pub(crate) fn with_out(self, out: Floats) -> Self {
+        Self { matrix: self.matrix.map(|matrix| matrix.with_out(out)), ..self }
+    }
+
+    pub(crate) fn tiles(&self, n_rows: usize) -> usize {
+        n_rows.div_ceil(self.rows)
+    }
+
+    /// With workgroups that bring weights near; `None` where it is not on matrix units, since products take longer then than
+    /// weights do.
+    pub(crate) fn with_ahead(self) -> Option<Self> {
+        Some(Self { matrix: Some(self.matrix?.with_ahead()), ..self })
     }
 
     pub(crate) fn kernel(self) -> Kernel {

@@ -2,6 +2,7 @@
 // writes out the marked lines.
 struct Params {
   q: u32, stride: u32, out: u32, out_stride: u32, kv: u32, first: u32, table: u32, n_rows: u32,
+  ahead: u32, n_ahead: u32, columns: u32, unused: u32,
 }
 var<immediate> p: Params;
 // Threads are [ROWS / 4, 16]: each has four rows; of the scores two keys, of the output quads 16 apart.

@@ -119,6 +119,7 @@ mod tests {
             workgroup_memory: 48 << 10,
             max_binding: 128 << 20,
             matrices: Some(MatrixSize::Sixteen),
+            ahead_bytes: 0,
         };
         let pick = |caps: Caps, n_tokens, n_rows: usize, n_cols, epilogue| {
             let floats = [Floats::F16, Floats::F32];
@@ -159,6 +160,7 @@ mod tests {
             workgroup_memory: 48 << 10,
             max_binding: 128 << 20,
             matrices: None,
+            ahead_bytes: 0,
         };
         let floats = [Floats::F32; 2];
         let product = Product {

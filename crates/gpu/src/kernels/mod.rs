@@ -13,6 +13,7 @@
 //!   `tables[table + t / 32]`; a row is four words: position, offset of its block table, offset of its ids in `tokens`, 0.
 //! - `tokens`: ids by position, `tokens[ids + t]`.
 
+pub(crate) mod ahead;
 pub(crate) mod argmax;
 pub(crate) mod attend;
 pub(crate) mod attend_matrix;

@@ -1,7 +1,7 @@
 //! Whether the persistent kernel works here: found out at load, by trying.
 
 use super::{Geometry, Persistent, STATUS_WORDS, Shape, outcome};
-use crate::device::{Gpu, GpuBackend};
+use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
 use crate::layout::BLOCK;
@@ -10,8 +10,6 @@ use model::{Choice, ForwardPass, SequenceId};
 use std::ops::ControlFlow;
 use wgpu::{DeviceType, Features};
 
-/// PCI's number of NVIDIA.
-const NVIDIA: u32 = 0x10de;
 /// Workgroups that are tried, most first: a multiprocessor has room for one.
 const GROUPS: [usize; 4] = [120, 96, 64, 32];
 /// How the work is shared out, by the position from which on it is best: threads, and parts of the keys. Measured on an H200 with

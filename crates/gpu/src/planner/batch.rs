@@ -1,6 +1,7 @@
 //! The plan of many rows: a prompt, rows of several sequences, the rows of a speculation.
 
 use super::{Planner, product_of};
+use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::attend_prompt::{self, AttendPrompt};
 use crate::kernels::embed::{self, Embed, Ids};
@@ -66,15 +67,9 @@ impl Planner<'_> {
             let from_to = [hidden.at, r.logits.at];
             self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
         } else {
-            plan.steps.push(self.rms_norm((Role::OutputNorm, None), &self.tensors.output, hidden, n_rows));
-            self.products(
-                &mut plan,
-                what,
-                &self.tensors.output,
-                Epilogue::Store,
-                [r.normed, r.logits],
-                n_rows,
-            );
+            let (parts, normed) = (&self.tensors.output, r.normed.of(self.floats(n_rows)));
+            plan.steps.push(self.rms_norm((Role::OutputNorm, None), parts, [hidden, normed], n_rows));
+            self.products(&mut plan, what, parts, Epilogue::Store, [normed, r.logits], n_rows);
         }
         plan
     }
@@ -101,43 +96,52 @@ impl Planner<'_> {
 
     fn batch_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, batch: &Batch, splits: usize) {
         let (r, n_rows) = (&self.regions, batch.n_rows());
+        let halves = self.floats(n_rows);
+        let (normed, attended) = (r.normed.of(halves), r.attended.of(self.attended_floats(batch)));
         let products = |plan: &mut Plan, role, parts: &[Part], epilogue, from_to| {
             self.products(plan, (role, Some(i)), parts, epilogue, from_to, n_rows);
         };
-        plan.steps.push(self.rms_norm((Role::AttnNorm, Some(i)), &layer.qkv, r.hidden, n_rows));
-        products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [r.normed, r.qkv]);
+        plan.steps.push(self.rms_norm((Role::AttnNorm, Some(i)), &layer.qkv, [r.hidden, normed], n_rows));
+        products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [normed, r.qkv]);
         plan.steps.push(self.rope_kv(i, layer, n_rows));
-        self.batch_attention(plan, i, batch, splits);
-        products(plan, Role::AttnOutput, &layer.attn_output, Epilogue::Add, [r.attended, r.hidden]);
-        plan.steps.push(self.rms_norm((Role::FfnNorm, Some(i)), layer.gate_up.first(), r.hidden, n_rows));
-        match &layer.gate_up {
+        self.batch_attention(plan, i, batch, splits, attended);
+        products(plan, Role::AttnOutput, &layer.attn_output, Epilogue::Add, [attended, r.hidden]);
+        plan.steps.push(self.rms_norm(
+            (Role::FfnNorm, Some(i)),
+            layer.gate_up.first(),
+            [r.hidden, normed],
+            n_rows,
+        ));
+        let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
-                products(plan, Role::FfnGateUp, parts, Epilogue::SiluMul, [r.normed, r.gated]);
+                let gated = r.gated.of(halves);
+                products(plan, Role::FfnGateUp, parts, Epilogue::SiluMul, [normed, gated]);
+                gated
             }
             GateUp::Apart { gate, up } => {
-                products(plan, Role::FfnGate, gate, Epilogue::Store, [r.normed, r.gated]);
-                products(plan, Role::FfnUp, up, Epilogue::Store, [r.normed, r.up]);
+                products(plan, Role::FfnGate, gate, Epilogue::Store, [normed, r.gated]);
+                products(plan, Role::FfnUp, up, Epilogue::Store, [normed, r.up]);
                 plan.steps.push(self.silu_mul(i, n_rows));
+                r.gated
             }
-        }
-        products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [r.gated, r.hidden]);
+        };
+        products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [gated, r.hidden]);
     }
 
     fn rms_norm(
         &self,
         (role, layer): (Role, Option<usize>),
         parts: &[Part],
-        x: Region,
+        [x, y]: [Region; 2],
         n_rows: usize,
     ) -> Step {
-        let (r, spec) = (&self.regions, self.spec);
-        let kernel =
-            RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits(), y: self.floats(n_rows) };
+        let spec = self.spec;
+        let kernel = RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits(), y: y.floats };
         let params = rms_norm::Params {
             x: x.at,
             x_stride: x.stride,
-            y: r.normed.at,
-            y_stride: r.normed.stride,
+            y: y.at,
+            y_stride: y.stride,
             norm: parts[0].norm / 4,
         };
         let what = What::new(role, layer, [n_rows * spec.n_embd; 2]);
@@ -168,7 +172,7 @@ impl Planner<'_> {
     }
 
     /// Runs that are long enough share what they read; all other rows go by themselves.
-    fn batch_attention(&self, plan: &mut Plan, i: usize, batch: &Batch, splits: usize) {
+    fn batch_attention(&self, plan: &mut Plan, i: usize, batch: &Batch, splits: usize, out: Region) {
         let sharing = AttendPrompt::new(heads(self.spec), self.caps);
         let mut row = 0;
         let mut alone = 0;
@@ -179,7 +183,7 @@ impl Planner<'_> {
                         self.attend_rows(plan, i, row - alone, alone, splits);
                         alone = 0;
                     }
-                    plan.steps.push(self.attend_run(kernel, i, row, run));
+                    plan.steps.push(self.attend_run(kernel.with_out(out.floats), i, row, run));
                 }
                 _ => alone += run.n_rows,
             }
@@ -192,6 +196,10 @@ impl Planner<'_> {
 
     fn attend_run(&self, kernel: AttendPrompt, i: usize, row: usize, run: &Run) -> Step {
         let (r, spec) = (&self.regions, self.spec);
+        let (kernel, buffer, ahead) = match (self.ahead(i), kernel.with_ahead()) {
+            (Some((buffer, ahead)), Some(with)) => (with, buffer, ahead.in_grid(kernel.tiles(run.n_rows))),
+            _ => (kernel, 0, Ahead::default()),
+        };
         let params = attend_prompt::Params {
             q: r.qkv.from(row).at,
             stride: r.qkv.stride,
@@ -201,11 +209,13 @@ impl Planner<'_> {
             first: run.first,
             table: run.table,
             n_rows: run.n_rows as u32,
+            ahead,
         };
         let n = run.n_rows * spec.q_dim();
         let keys = run.first as usize + run.n_rows;
         let what = What::new(Role::Attn, Some(i), [n, n]);
-        Step::new(kernel.kernel(), what, &params, kernel.grid(run.n_rows))
+        Step::new(kernel.kernel(), what, &params, kernel.grid(run.n_rows, ahead))
+            .with_weights(buffer)
             .with_kv(self.kv[i].0)
             .with_work(2 * n as u64 * keys as u64)
     }
@@ -227,7 +237,7 @@ impl Planner<'_> {
         };
         let n = n_rows * spec.q_dim();
         let what = What::new(Role::Attn, Some(i), [n, n]);
-        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, splits));
+        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, splits, Ahead::default()));
         plan.steps.push(step.with_kv(self.kv[i].0));
         if output == Output::States {
             let merge = MergeAttention::new(heads);
@@ -286,10 +296,10 @@ impl Planner<'_> {
             n_cols: p.n_cols,
             n_groups: p.n_groups,
             epilogue,
-            floats: self.floats_of(what.role, n_rows),
+            floats: [x.floats, y.floats],
         };
         let (kernel, grid) = gemm_choice::pick(product, self.caps);
-        let first = if product.floats[1] == Floats::F16 { part.first / 2 } else { part.first };
+        let first = if y.floats == Floats::F16 { part.first / 2 } else { part.first };
         let params = gemm::Params {
             weights: p.at,
             n_cols: p.n_cols as u32,
@@ -312,14 +322,13 @@ impl Planner<'_> {
         }
     }
 
-    /// What a product reads and writes.
-    fn floats_of(&self, role: Role, n_rows: usize) -> [Floats; 2] {
-        let halves = self.floats(n_rows);
-        match role {
-            Role::FfnGateUp => [halves; 2],
-            Role::FfnDown if !self.tensors.gate_apart() => [halves, Floats::F32],
-            Role::AttnOutput | Role::FfnDown => [Floats::F32; 2],
-            _ => [halves, Floats::F32],
+    /// What attention of these rows writes: as matrix units take it, if nobody attends without them.
+    fn attended_floats(&self, batch: &Batch) -> Floats {
+        let shares =
+            AttendPrompt::new(heads(self.spec), self.caps).is_some_and(|kernel| kernel.writes_halves());
+        match shares && batch.runs.iter().all(|run| run.n_rows >= LEAST_SHARING) {
+            true => self.floats(batch.n_rows()),
+            false => Floats::F32,
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) use batch::{Batch, Run};
 pub(crate) use choose::can_choose;
 
 use crate::device::Caps;
+use crate::kernels::ahead::{Ahead, LINE_BYTES};
 use crate::kernels::heads::Rotation;
 use crate::layout::GROUP;
 use crate::plan::{Role, What};
@@ -32,6 +33,24 @@ impl Planner<'_> {
     pub(crate) fn rotation(&self) -> Rotation {
         let spec = self.spec;
         Rotation::new(spec.rope.pairing, spec.rope.n_rot(), spec.qk_norm.then_some(spec.rms_eps))
+    }
+
+    /// What is worth bringing near while layer `i` attends: the weights that are read from then on until the next layer does, with
+    /// their buffer.
+    fn ahead(&self, i: usize) -> Option<(usize, Ahead)> {
+        let layers = &self.tensors.layers;
+        let first = layers[i].attn_output.first()?.placed;
+        let end = layers.get(i + 1).map_or(&self.tensors.output, |next| &next.attn_output).first()?.placed;
+        let head_norms = layers[i].head_norms.map_or(first.buffer, |(buffer, _)| buffer);
+        if self.caps.ahead_bytes == 0 || [end.buffer, head_norms] != [first.buffer; 2] {
+            return None;
+        }
+        let lines = end.at.quads.checked_sub(first.at.quads)? / (LINE_BYTES / 16);
+        let n_ahead = lines.min(self.caps.ahead_bytes / LINE_BYTES);
+        Some((
+            first.buffer,
+            Ahead { ahead: first.at.quads, n_ahead, columns: 0, unused: self.regions.unused },
+        ))
     }
 }
 

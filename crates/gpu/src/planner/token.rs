@@ -1,6 +1,7 @@
 //! The plan of one token: matrix-vector products with everything that comes before and after them fused in.
 
 use super::{Planner, product_of};
+use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
@@ -90,6 +91,10 @@ impl Planner<'_> {
         let output = Output::of(heads, splits);
         let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output).of_parts(splits);
         let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
+        let (kernel, buffer, ahead) = match self.ahead(i) {
+            Some((buffer, ahead)) => (kernel.with_ahead(), buffer, ahead.in_grid(splits)),
+            None => (kernel, buffer, Ahead::default()),
+        };
         let params = attend::Params {
             q: r.qkv.at + q,
             k: r.qkv.at + k,
@@ -103,10 +108,11 @@ impl Planner<'_> {
             k_norm,
             table: self.tables.blocks,
             splits: splits as u32,
+            ahead,
             ..attend::Params::zeroed()
         };
         let what = What::new(Role::Attn, Some(i), [spec.q_dim() + 2 * spec.kv_dim(), spec.q_dim()]);
-        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(1, splits));
+        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(1, splits, ahead));
         plan.steps.push(step.with_weights(buffer).with_kv(self.kv[i].0).with_position_at(11));
     }
 

@@ -2,6 +2,7 @@
 
 use super::history::{History, KEY, Sum, Turning, VALUE, heads};
 use super::{GUARD, Lab, Memory, POISON, floats, words};
+use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{Attend, Output, Params, Queries};
 use crate::kernels::heads::Heads;
 use crate::kernels::merge_attention::{self, MergeAttention};
@@ -56,10 +57,21 @@ impl Job {
             splits: self.splits as u32,
             ..params
         };
-        let grid = kernel.grid(self.n_rows, self.splits);
-        let mut run =
-            |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &self.memory);
-        let (after, again, checked) = (run(1), run(1), run(0));
+        let mut memory = self.memory.clone();
+        memory.weights.resize(memory.weights.len().next_multiple_of(8) + 8 * 1111, 7);
+        let mut run = |i: usize, kernel: Attend, ahead: Ahead| {
+            let grid = kernel.grid(self.n_rows, self.splits, ahead);
+            labs[i].run(kernel.kernel(), bytemuck::bytes_of(&Params { ahead, ..params }), grid, &memory)
+        };
+        let nothing = Ahead::default();
+        let (after, again, checked) =
+            (run(1, kernel, nothing), run(1, kernel, nothing), run(0, kernel, nothing));
+        let unused = (self.out + self.len() + GUARD - 4) as u32;
+        let n_ahead = (memory.weights.len() / 8 - 1) as u32;
+        let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(self.splits);
+        let beside = run(1, kernel.with_ahead(), ahead);
+        let same = after.scratch == beside.scratch && after.kv == beside.kv;
+        assert!(same || !labs[1].exact(), "bringing weights near changes the result");
         assert!(after.scratch == again.scratch && after.kv == again.kv, "another run, another result");
         let same = after.scratch == checked.scratch && after.kv == checked.kv;
         assert!(same || !labs[0].exact(), "checks change the result");

@@ -3,9 +3,12 @@
 use super::history::{History, Sum, heads};
 use super::{GUARD, Lab, Memory, POISON, floats, words};
 use crate::device::{Caps, MatrixSize};
+use crate::kernels::ahead::Ahead;
 use crate::kernels::attend_prompt::{AttendPrompt, Params};
+use crate::kernels::floats::Floats;
 use crate::kernels::heads::Heads;
 use crate::pipeline::Checks;
+use half::f16;
 use testkit::Random;
 
 /// `n_rows` rows of a sequence, the first at position `first`.
@@ -37,7 +40,7 @@ fn check_scaled(
         to[..vector.len()].copy_from_slice(&words(vector));
     }
     let memory = Memory {
-        weights: vec![0; 4],
+        weights: vec![7; 1 << 12],
         kv: history.kv.clone(),
         scratch,
         tables: history.tables.clone(),
@@ -52,13 +55,36 @@ fn check_scaled(
         first: first as u32,
         table: history.table(1),
         n_rows: n_rows as u32,
+        ahead: Ahead::default(),
     };
-    let mut run =
-        |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), kernel.grid(n_rows), &memory);
-    let after = run(0);
+    let mut run = |i: usize, kernel: AttendPrompt, ahead: Ahead| {
+        let params = Params { ahead, ..params };
+        labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), kernel.grid(n_rows, ahead), &memory)
+    };
+    let after = run(0, kernel, Ahead::default());
     for i in [1, 1] {
-        let again = run(i);
+        let again = run(i, kernel, Ahead::default());
         assert!(after.scratch == again.scratch, "{what}: another run, another result");
+    }
+    if let Some(kernel) = kernel.with_ahead() {
+        let unused = (out + n_rows * out_stride + GUARD - 4) as u32;
+        let ahead = Ahead { ahead: 1, n_ahead: 501, columns: 0, unused }.in_grid(kernel.tiles(n_rows));
+        let beside = run(1, kernel, ahead);
+        assert!(after.scratch == beside.scratch, "{what}: bringing weights near changes the result");
+    }
+    if kernel.writes_halves() {
+        let halved = run(1, kernel.with_out(Floats::F16), Ahead::default());
+        for row in 0..n_rows {
+            let row =
+                [&after, &halved].map(|memory| &memory.scratch[out + row * out_stride..][..heads.width()]);
+            let halves = row[1].iter().flat_map(|w| [*w as u16, (w >> 16) as u16].map(f16::from_bits));
+            for (half, float) in halves.zip(floats(row[0])) {
+                assert!(
+                    (half.to_f32() - float).abs() <= float.abs() / 1024.0 + 1e-7,
+                    "{what}: {half} for {float}"
+                );
+            }
+        }
     }
     assert!(after.kv == memory.kv, "{what}: something was written to the cache");
     let width = heads.width();

@@ -130,11 +130,7 @@ fn wide_rows_take_several_rounds_and_a_part_of_a_tensor_gives_its_rows_only() {
     let x = memory.region(n_embd);
     let [quads, words, pairs, supers] = tensor.starts;
     let params = Params {
-        quads,
-        words,
-        pairs,
-        supers,
-        n_units: tensor.n_units,
+        weights: WeightsAt { quads, words, pairs, supers, n_units: tensor.n_units },
         x: x as u32,
         stride: 0,
         rows: 0,

@@ -23,6 +23,7 @@ mod matvec_rows;
 mod msl;
 mod persistent;
 mod plan;
+mod profile;
 mod rms_norm;
 mod rope_kv;
 mod rows;

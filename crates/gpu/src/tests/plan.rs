@@ -16,6 +16,7 @@ const CAPS: Caps = Caps {
     workgroup_memory: 32 << 10,
     max_binding: 1 << 30,
     matrices: None,
+    ahead_bytes: 0,
 };
 
 /// What `look` sees of the planner of a preset.

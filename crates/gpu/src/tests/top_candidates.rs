@@ -329,11 +329,7 @@ fn the_drawn_token_brings_its_embedding() {
     let x = choice.memory.region(n_embd);
     let [quads, words, pairs, supers] = tensor.starts;
     choice.second_params = draw::Params {
-        quads,
-        words,
-        pairs,
-        supers,
-        n_units: tensor.n_units,
+        weights: WeightsAt { quads, words, pairs, supers, n_units: tensor.n_units },
         x: x as u32,
         ..choice.second_params
     };

@@ -38,6 +38,7 @@ pub(super) const APPLE: Caps = Caps {
     workgroup_memory: 32 << 10,
     max_binding: 4 << 30,
     matrices: None,
+    ahead_bytes: 0,
 };
 /// The least that an adapter must offer.
 pub(super) const LEAST: Caps = Caps {
@@ -46,6 +47,7 @@ pub(super) const LEAST: Caps = Caps {
     workgroup_memory: 16 << 10,
     max_binding: 128 << 20,
     matrices: None,
+    ahead_bytes: 0,
 };
 /// An M1 with its matrix units; and those of others.
 pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };

@@ -11,7 +11,7 @@ use crate::loading;
 use crate::stdout::Stdout;
 use anyhow::Context;
 use metal_attention::{
-    BenchOptions, BenchTest, LoadOptions, Measurement, Model, ModelSource, SyntheticPreset,
+    BenchOptions, BenchTest, DeviceChoice, LoadOptions, Measurement, Model, ModelSource, SyntheticPreset,
 };
 use printer::Printer;
 use record::{Record, test_name};
@@ -20,8 +20,12 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
-    if args.kernels {
-        return print_kernels(args);
+    if args.kernels || args.profile {
+        if args.device.choice() == DeviceChoice::Cpu {
+            let help = "--gpu takes the best one, or say which by --device";
+            return Err(Failure::usage("the steps of a GPU cannot be timed on the CPU", help).into());
+        }
+        return if args.kernels { print_kernels(args) } else { print_profile(args) };
     }
     let tests = tests(args);
     let Some(context) = tests.iter().map(tokens).max() else {
@@ -57,11 +61,25 @@ pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
 /// A line for each number: what it is of, how much, in what.
 fn print_kernels(args: &BenchArgs) -> anyhow::Result<()> {
     let LoadOptions { device, allow_software_gpu, .. } = args.device.options();
-    let found = metal_attention::measure_kernels(source(args)?, device, allow_software_gpu)?;
+    print_measured(args, &metal_attention::measure_kernels(source(args)?, device, allow_software_gpu)?)
+}
+
+/// The prompts and the depths of generations that are asked for.
+fn print_profile(args: &BenchArgs) -> anyhow::Result<()> {
+    let prompts: Vec<usize> = args.n_prompt.iter().copied().filter(|&n| n > 0).collect();
+    let generates = args.n_gen.iter().any(|&n| n > 0);
+    let depths = if generates { &args.n_depth[..] } else { &[] };
+    print_measured(
+        args,
+        &metal_attention::profile_passes(source(args)?, &args.device.options(), &prompts, depths)?,
+    )
+}
+
+fn print_measured(args: &BenchArgs, found: &[Measurement]) -> anyhow::Result<()> {
     let mut out = Stdout::new();
     match args.output {
         BenchFormat::Md => found.iter().try_for_each(|measured| {
-            out.line(format!("{:<60} {:>10.3} {}", measured.name, measured.value, measured.unit))
+            out.line(format!("{:<70} {:>10.3} {}", measured.name, measured.value, measured.unit))
         })?,
         _ => {
             let one = |m: &Measurement| json!({"name": m.name, "value": m.value, "unit": m.unit});
