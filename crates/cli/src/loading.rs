@@ -95,8 +95,9 @@ pub(crate) fn device(model: &Model) -> String {
 
 fn load_line(model: &Model) -> String {
     let description = model.description();
+    let int8 = model.gpu_plan().is_some_and(|plan| plan.int8_activations);
     format!(
-        "model {} ({}, {}) on {} | ctx {} (model {}) | KV {} f16 | loaded in {:.2} s",
+        "model {} ({}, {}) on {} | ctx {} (model {}) | KV {} f16{} | loaded in {:.2} s",
         description.name,
         description.model_type(),
         units::bytes(description.size_bytes),
@@ -104,6 +105,7 @@ fn load_line(model: &Model) -> String {
         model.context_len(),
         model.spec().trained_context,
         units::bytes(model.memory().kv_bytes),
+        if int8 { " | activations int8" } else { "" },
         model.load_time().as_secs_f64()
     )
 }

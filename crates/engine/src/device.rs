@@ -1,6 +1,6 @@
 //! How a backend is made for a model: the one place that knows the backends, with `gpu_engine`.
 
-use crate::device_choice::{DecodeMode, DeviceChoice};
+use crate::device_choice::{Activations, DecodeMode, DeviceChoice};
 use crate::error::LoadError;
 use crate::gpu_engine;
 use crate::gpu_plan::GpuPlan;
@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) allow_software_gpu: bool,
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) decode: DecodeMode,
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
+    pub(crate) activations: Activations,
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) pipeline_cache: Option<PathBuf>,
     pub(crate) threads: Option<NonZeroUsize>,
@@ -43,6 +45,7 @@ impl Request {
             choice: options.device,
             allow_software_gpu: options.allow_software_gpu,
             decode: options.decode,
+            activations: options.activations,
             pipeline_cache: options.pipeline_cache.clone(),
             threads: options.threads,
             context_len,

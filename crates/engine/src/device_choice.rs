@@ -48,6 +48,19 @@ pub enum DecodeMode {
     Persistent,
 }
 
+/// What numbers a GPU makes products of up to 8 tokens with quantised weights of; a CPU does not heed it, and always takes 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Activations {
+    /// Of activations in 8 bits where the GPU multiplies such four at a time and that is faster, else of floats.
+    #[default]
+    Auto,
+    /// Of floats.
+    F32,
+    /// Of activations rounded to 8 bits in units of 32.
+    Int8,
+}
+
 /// A word that names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no device {word:?}; possible are {}, and {} with a number, such as vulkan:1", DeviceChoice::WORDS.join(", "),

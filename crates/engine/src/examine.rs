@@ -59,15 +59,12 @@ pub fn examine(device: DeviceChoice, allow_software: bool) -> Result<Examination
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn measure_kernels(
-    source: ModelSource,
-    device: DeviceChoice,
-    allow_software: bool,
-) -> Result<Vec<Measurement>, LoadError> {
+pub fn measure_kernels(source: ModelSource, options: &LoadOptions) -> Result<Vec<Measurement>, LoadError> {
     let opened = source.open()?;
     let spec = opened.spec()?;
     let weights = Weights::new(&spec, opened.tensors())?;
-    gpu_engine::measure(&spec, &weights, wanted(device), allow_software)
+    let LoadOptions { device, allow_software_gpu, activations, .. } = *options;
+    gpu_engine::measure(&spec, &weights, wanted(device), allow_software_gpu, activations)
 }
 
 /// Times whole passes of this model on a GPU: for each kind of step what all of them take where they stand in a prompt (of so many

@@ -1,7 +1,7 @@
 //! The GPU engine, in the terms of this crate: nothing of its own types goes further than this file.
 
 use crate::device::{Placed, Request};
-use crate::device_choice::{DecodeMode, DeviceChoice, GpuBackend};
+use crate::device_choice::{Activations, DecodeMode, DeviceChoice, GpuBackend};
 use crate::devices::{Device, GpuDetails};
 use crate::error::LoadError;
 use crate::examine::{Check, Examination, Measurement};
@@ -28,6 +28,7 @@ pub(crate) fn place(
     let plan = GpuPlan {
         listing: forward.listing(),
         n_dispatches: forward.n_dispatches(0),
+        int8_activations: forward.rounds_activations(),
         token_bytes: memory.token_bytes,
         readback_bytes: memory.readback_bytes,
         prompt_bytes: memory.batch_bytes,
@@ -47,6 +48,7 @@ fn options(request: &Request, wanted: Wanted) -> GpuOptions {
             DecodeMode::Dispatch => gpu::DecodeMode::Dispatch,
             DecodeMode::Persistent => gpu::DecodeMode::Persistent,
         },
+        activations: activations(request.activations),
         memory_limit: request.memory_limit,
         pipeline_cache: request.pipeline_cache.clone(),
         ..GpuOptions::default()
@@ -76,8 +78,13 @@ pub(crate) fn measure(
     weights: &Weights<'_>,
     wanted: Wanted,
     allow_software: bool,
+    rounded: Activations,
 ) -> Result<Vec<Measurement>, LoadError> {
-    let options = GpuOptions { adapter: adapter(wanted, allow_software), ..GpuOptions::default() };
+    let options = GpuOptions {
+        adapter: adapter(wanted, allow_software),
+        activations: activations(rounded),
+        ..GpuOptions::default()
+    };
     let found = gpu::measure(spec, weights, &options).map_err(|error| load_error(error, spec, 0))?;
     Ok(found.into_iter().map(measurement).collect())
 }
@@ -99,6 +106,14 @@ pub(crate) fn profile(
 
 fn measurement(found: gpu::Measurement) -> Measurement {
     Measurement { name: found.name, value: found.value, unit: found.unit }
+}
+
+fn activations(wanted: Activations) -> gpu::Activations {
+    match wanted {
+        Activations::Auto => gpu::Activations::Auto,
+        Activations::F32 => gpu::Activations::F32,
+        Activations::Int8 => gpu::Activations::Int8,
+    }
 }
 
 fn adapter(wanted: Wanted, allow_software: bool) -> AdapterChoice {

@@ -8,6 +8,8 @@ pub struct GpuPlan {
     pub listing: String,
     /// How many dispatches they are.
     pub n_dispatches: usize,
+    /// Whether it rounds activations to 8 bits for some of them.
+    pub int8_activations: bool,
     /// Bytes of the intermediate results of a token, and of the tables that kernels read.
     pub token_bytes: u64,
     /// Bytes of what the host reads: ids of tokens.

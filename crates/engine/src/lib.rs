@@ -64,7 +64,7 @@ pub use bench::{BenchError, BenchOptions, BenchTest, bench};
 pub use compare::{CompareError, ComparedResult, Comparison, compare};
 pub use conversation::{ChatError, Conversation};
 pub use description::Description;
-pub use device_choice::{DecodeMode, DeviceChoice, GpuBackend, ParseDeviceError};
+pub use device_choice::{Activations, DecodeMode, DeviceChoice, GpuBackend, ParseDeviceError};
 pub use devices::{Device, GpuDetails, devices};
 pub use error::{GenerateError, LoadError};
 pub use error_kind::ErrorKind;

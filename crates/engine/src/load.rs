@@ -2,7 +2,7 @@
 
 use crate::description::Description;
 use crate::device::{self, Placed, Request};
-use crate::device_choice::{DecodeMode, DeviceChoice};
+use crate::device_choice::{Activations, DecodeMode, DeviceChoice};
 use crate::error::LoadError;
 use crate::language_model::{Model, Template};
 use crate::source::{ModelSource, Opened};
@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub allow_software_gpu: bool,
     /// How a GPU decodes.
     pub decode: DecodeMode,
+    /// What a GPU rounds activations to.
+    pub activations: Activations,
     /// Folder for compiled GPU kernels, so that a later load need not compile them; made where it is missing. `None`: nowhere.
     /// Of use with Vulkan, the other interfaces keep them by themselves.
     pub pipeline_cache: Option<PathBuf>,

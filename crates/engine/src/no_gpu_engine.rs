@@ -1,7 +1,7 @@
 //! What stands for `gpu_engine` in a build without the feature `gpu`.
 
 use crate::device::{Placed, Request};
-use crate::device_choice::GpuBackend;
+use crate::device_choice::{Activations, GpuBackend};
 use crate::devices::Device;
 use crate::error::LoadError;
 use crate::examine::{Examination, Measurement};
@@ -26,6 +26,7 @@ pub(crate) fn measure(
     _: &Weights<'_>,
     _: Option<(GpuBackend, Option<usize>)>,
     _: bool,
+    _: Activations,
 ) -> Result<Vec<Measurement>, LoadError> {
     Err(LoadError::NoGpuEngine)
 }

@@ -17,11 +17,14 @@ pub struct PerplexityOptions {
     pub context: usize,
     /// Chunks to measure at most; `None`: all.
     pub chunks: Option<usize>,
+    /// Tokens that are computed together at most; `None`: as many as the engine takes of a prompt. A GPU has other kernels for up
+    /// to 8 tokens than for more, and one measures those that are used.
+    pub batch: Option<usize>,
 }
 
 impl Default for PerplexityOptions {
     fn default() -> Self {
-        Self { context: 512, chunks: None }
+        Self { context: 512, chunks: None, batch: None }
     }
 }
 
@@ -87,6 +90,7 @@ pub fn perplexity(
     on_chunk: &mut dyn FnMut(&Perplexity) -> ControlFlow<()>,
 ) -> Result<Perplexity, PerplexityError> {
     let context = options.context;
+    let batch = options.batch.unwrap_or(usize::MAX).max(1);
     let tokenizer = model.tokenizer.as_ref().ok_or(GenerateError::NoTokenizer)?;
     if context < 4 || context > model.context_len() {
         return Err(PerplexityError::Context { context, most: model.context_len() });
@@ -101,7 +105,7 @@ pub fn perplexity(
     let mut score = Score::default();
     let mut result = Err(PerplexityError::NoChunks);
     for (i, chunk) in tokens.chunks_exact(context).take(n_chunks).enumerate() {
-        score_chunk(model, chunk, bos, &mut score).map_err(GenerateError::from)?;
+        score_chunk(model, chunk, bos, batch, &mut score).map_err(GenerateError::from)?;
         let so_far = score.result(i + 1, n_chunks);
         result = Ok(so_far);
         if on_chunk(&so_far).is_break() {
@@ -116,6 +120,7 @@ fn score_chunk(
     model: &mut Model,
     chunk: &[u32],
     bos: Option<u32>,
+    most: usize,
     score: &mut Score,
 ) -> Result<(), ForwardError> {
     let forward = &mut model.forward;
@@ -128,12 +133,12 @@ fn score_chunk(
     }
     // The last token's logits would predict a token of the next chunk.
     let (context_rows, scored_rows) = rows[..chunk.len() - 1].split_at(first);
-    for batch in context_rows.chunks(PROMPT_BATCH) {
+    for batch in context_rows.chunks(PROMPT_BATCH.min(most)) {
         forward.forward(batch)?;
     }
     let n_vocab = forward.spec().n_vocab;
     let mut next = chunk[first + 1..].iter();
-    for batch in scored_rows.chunks(SCORED_BATCH) {
+    for batch in scored_rows.chunks(SCORED_BATCH.min(most)) {
         let logits = forward.forward(batch)?;
         for (logits, &token) in logits.chunks_exact(n_vocab).zip(next.by_ref().take(batch.len())) {
             score.add(negative_log_likelihood(logits, token));

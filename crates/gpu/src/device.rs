@@ -2,6 +2,8 @@
 
 use crate::device_memory;
 use crate::error::GpuError;
+use crate::integer_dot;
+use crate::options::Activations;
 use std::sync::{Arc, Mutex};
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
 
@@ -93,6 +95,8 @@ pub(crate) struct Gpu {
     pub(crate) name: String,
     pub(crate) info: AdapterInfo,
     pub(crate) caps: Caps,
+    /// Whether it multiplies numbers of 8 bits four at a time.
+    pub(crate) integer_dot: bool,
     /// Bytes that the driver has for this process, if it says so.
     pub(crate) memory_bytes: Option<u64>,
     /// Why the device was lost, once it is.
@@ -200,6 +204,7 @@ impl Gpu {
             matrices,
             ahead_bytes: ahead_bytes(&info, backend),
         };
+        let integer_dot = integer_dot::accelerated(&adapter);
         let memory_bytes = device_memory::available(&adapter);
         Ok(Self {
             device,
@@ -208,10 +213,20 @@ impl Gpu {
             name: info.name.clone(),
             info,
             caps,
+            integer_dot,
             memory_bytes,
             lost,
             kept: Mutex::default(),
         })
+    }
+
+    /// Activations as they are wanted; `Auto` is left where the device has instructions for 8 bits, which then are used where
+    /// they pay.
+    pub(crate) fn activations(&self, wanted: Activations) -> Activations {
+        match wanted {
+            Activations::Auto if !self.integer_dot => Activations::F32,
+            wanted => wanted,
+        }
     }
 
     /// Multiplications of a submit, so that it takes a slow device of this kind less than 100 ms: longer ones make a desktop

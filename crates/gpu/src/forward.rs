@@ -3,8 +3,10 @@
 use crate::batch::BatchKey;
 use crate::decode::{Dispatches, Flight, Landed, Way};
 use crate::error::GpuError;
+use crate::kernels::Kernel;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
+use crate::options::Activations;
 use crate::persistent::Persistent;
 use crate::plan::Plan;
 use crate::planner::{Planner, can_choose};
@@ -30,6 +32,7 @@ pub struct GpuForwardPass {
     pub(crate) spec: ModelSpec,
     pub(crate) tensors: Tensors,
     pub(crate) kv_places: Vec<(usize, u32)>,
+    pub(crate) activations: Activations,
     pub(crate) machine: Machine,
     pub(crate) memory: MemoryPlan,
     pub(crate) blocks: KvBlocks,
@@ -80,6 +83,12 @@ impl GpuForwardPass {
         self.plans.at(position).n_dispatches() + choose
     }
 
+    /// Whether some products of a token are made of activations in 8 bits.
+    #[must_use]
+    pub fn rounds_activations(&self) -> bool {
+        self.plans.steps().any(|step| matches!(step.kernel, Kernel::MatvecInt8(_)))
+    }
+
     /// Plans of one row.
     pub(crate) fn planner(&self) -> Planner<'_> {
         Planner {
@@ -88,6 +97,7 @@ impl GpuForwardPass {
             caps: self.machine.gpu.caps,
             tables: self.machine.tables_at,
             kv: &self.kv_places,
+            activations: self.activations,
             regions: self.token.regions,
         }
     }

@@ -9,7 +9,7 @@
 //! constants, composed by `shader.rs` and compiled once by `pipeline.rs`.
 //!
 //! One row takes a plan of products with vectors, everything around them fused in; two to eight rows read each weight once for
-//! all of them; more rows are products of matrices, on matrix units where the device has such.
+//! all of them, and both may be made of activations in 8 bits; more rows are products of matrices, on matrix units where the device has such.
 //!
 //! A greedy token needs nothing from the host: the last step of a token picks the id and writes that token's embedding where
 //! the next one begins, so that several tokens are submitted ahead and their ids are read late (`decode.rs`). Where a trial at
@@ -25,6 +25,7 @@ mod device_memory;
 mod doctor;
 mod error;
 mod forward;
+mod integer_dot;
 mod kernels;
 mod kv_cache;
 mod layout;
@@ -63,5 +64,5 @@ pub use error::GpuError;
 pub use forward::GpuForwardPass;
 pub use measure::{Measurement, measure};
 pub use memory_plan::MemoryPlan;
-pub use options::{DecodeMode, GpuOptions};
+pub use options::{Activations, DecodeMode, GpuOptions};
 pub use profile::{Passes, profile};

@@ -39,6 +39,7 @@ impl GpuForwardPass {
     ) -> Result<Self, GpuError> {
         limits::check(spec)?;
         let gpu = Gpu::open(options.adapter, options.binding_limit)?;
+        let activations = gpu.activations(options.activations);
         let (tensors, layout) = Tensors::lay_out(gpu.caps.max_binding, spec, weights)?;
         let context_len = options.context_len;
         let blocks = KvBlocks::new(context_len, options.n_sequences.max(1), spec.n_vocab);
@@ -83,6 +84,7 @@ impl GpuForwardPass {
             caps: machine.gpu.caps,
             tables: tables_at,
             kv: &kv_places,
+            activations,
             regions: token_regions,
         };
         let plans = TokenPlans::new(&planner, context_len);
@@ -97,6 +99,7 @@ impl GpuForwardPass {
             spec: spec.clone(),
             tensors,
             kv_places,
+            activations,
             machine,
             memory,
             blocks,

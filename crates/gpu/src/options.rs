@@ -15,6 +15,18 @@ pub enum DecodeMode {
     Persistent,
 }
 
+/// What numbers the products of up to 8 rows with quantised weights are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Activations {
+    /// Of activations in 8 bits where the device multiplies such four at a time and that is faster, else of floats.
+    #[default]
+    Auto,
+    /// Of floats.
+    F32,
+    /// Of activations rounded to 8 bits in units of 32, as on a CPU.
+    Int8,
+}
+
 /// How a model is to be run.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
@@ -30,6 +42,8 @@ pub struct GpuOptions {
     pub binding_limit: Option<u64>,
     /// How tokens are decoded.
     pub decode: DecodeMode,
+    /// What products of few rows are made of.
+    pub activations: Activations,
     /// A wait after every token of a decode instead of several tokens in flight: for tests.
     pub synced: bool,
     /// Folder where compiled pipelines are kept from run to run, on interfaces that allow it; `None`: nowhere.

@@ -2,6 +2,8 @@
 
 use crate::kernels::floats::Floats;
 use crate::kernels::heads::Heads;
+use crate::kernels::matvec_int8::MOST_TOKENS;
+use crate::kernels::quantize::Quantize;
 use crate::kernels::top_candidates::TopCandidates;
 use crate::layout::GROUP;
 use crate::tensors::qkv_starts;
@@ -49,6 +51,8 @@ pub(crate) struct Regions {
     pub(crate) gated: Region,
     /// Ups, where they are not multiplied with the gates at once.
     pub(crate) up: Region,
+    /// What goes into products of few rows, rounded to 8 bits.
+    pub(crate) rounded: Region,
     pub(crate) logits: Region,
     /// Candidates for the next token.
     pub(crate) best: u32,
@@ -90,6 +94,8 @@ impl Regions {
             // These leave a state for every row.
             false => n_rows.max(MOST_SPLITS * n_rows.min(MOST_SPLIT_ROWS)),
         };
+        let few = if n_rows > 1 { n_rows.min(MOST_TOKENS) } else { 0 };
+        let rounded = Quantize::row_words(spec.n_embd.max(spec.q_dim()).max(spec.n_ff));
         let best = TopCandidates { n_vocab: spec.n_vocab, penalties: false }.len_best();
         let regions = Self {
             hidden: take(n_rows, spec.n_embd),
@@ -99,6 +105,7 @@ impl Regions {
             states: take(states, state).at,
             gated: take(n_rows, spec.n_ff),
             up: take(if gate_apart { n_rows } else { 0 }, spec.n_ff),
+            rounded: take(few, rounded),
             logits: take(n_logits, spec.n_vocab),
             best: take(if n_rows > 1 { 0 } else { 1 }, best).at,
             unused: take(1, 4).at,

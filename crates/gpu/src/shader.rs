@@ -78,6 +78,37 @@ impl Shader {
         this.text(include_str!("shared/dot.wgsl")).text(scales)
     }
 
+    /// `unit_words` and `product`, for quantised weights of `ty` and x in 8 bits, of which a kernel keeps `rounded_by` beside the
+    /// words; after `decoder`.
+    pub(crate) fn words_decoder(self, ty: TensorType) -> Self {
+        let words = UnitWords::of(ty);
+        let (quants, by) = match (bits(ty), quant_offset(ty)) {
+            (Some(2), _) => (include_str!("shared/words_2.wgsl"), 1.0),
+            (Some(3), _) => (include_str!("shared/words_3.wgsl"), 1.0),
+            (Some(4), 8) => (include_str!("shared/words_4_signed.wgsl"), 0.0625),
+            (Some(4), _) => (include_str!("shared/words_4.wgsl"), 1.0),
+            (Some(5), _) => (include_str!("shared/words_5.wgsl"), 1.0),
+            (Some(6), _) => (include_str!("shared/words_6.wgsl"), 1.0),
+            _ => (include_str!("shared/words_8.wgsl"), 1.0),
+        };
+        let scales = match (ty, has_min(ty)) {
+            (TensorType::Q2_K, _) => include_str!("shared/rounded_min_halves.wgsl"),
+            (_, true) => include_str!("shared/rounded_min.wgsl"),
+            (_, false) if words.supers => include_str!("shared/rounded_halves.wgsl"),
+            (_, false) => include_str!("shared/rounded_one.wgsl"),
+        };
+        self.float("QUANT", by).text(include_str!("shared/words.wgsl")).text(quants).text(scales)
+    }
+
+    /// `round_half` and `unit_scales`, for workgroups of `THREADS`.
+    pub(crate) fn round_half(self, caps: Caps) -> Self {
+        let this = self.text(include_str!("shared/round_half.wgsl"));
+        match caps.subgroups {
+            true => this.text(include_str!("shared/other_half_subgroup.wgsl")),
+            false => this.text(include_str!("shared/other_half_shared.wgsl")),
+        }
+    }
+
     /// `Best`, `key`, `changed_key`, `better`, `store_best`, `load_best` and `group_best`; after `reduce`.
     pub(crate) fn best(self, caps: Caps) -> Self {
         let this = self.text(include_str!("shared/best.wgsl"));

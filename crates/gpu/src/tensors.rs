@@ -69,10 +69,11 @@ impl Part {
 }
 
 impl GateUp {
-    /// The parts that come first, with the norm before them.
-    pub(crate) fn first(&self) -> &[Part] {
+    /// The tensors; beside the first is the norm before all of them.
+    pub(crate) fn tensors(&self) -> Vec<&Vec<Part>> {
         match self {
-            Self::Fused(parts) | Self::Apart { gate: parts, .. } => parts,
+            Self::Fused(parts) => vec![parts],
+            Self::Apart { gate, up } => vec![gate, up],
         }
     }
 }

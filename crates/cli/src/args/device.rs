@@ -4,7 +4,7 @@ use crate::cache;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, Command, Error, ValueEnum};
-use metal_attention::{DecodeMode, DeviceChoice, LoadOptions};
+use metal_attention::{Activations, DecodeMode, DeviceChoice, LoadOptions};
 use std::ffi::OsStr;
 
 /// The variable that lets a software adapter be taken where there is no other GPU.
@@ -26,6 +26,16 @@ pub(crate) struct DeviceArgs {
     /// How a GPU decodes: several tokens in one dispatch where it can (persistent), or a dispatch for each step
     #[arg(long, value_name = "MODE", value_enum, default_value_t = DecodeWord::Auto)]
     decode: DecodeWord,
+    /// What a GPU multiplies quantised weights with, a few tokens at a time: floats (f32), or activations in 8 bits as a CPU does (int8)
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = ActivationsWord::Auto)]
+    activations: ActivationsWord,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ActivationsWord {
+    Auto,
+    F32,
+    Int8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,7 +62,12 @@ impl DeviceArgs {
             DecodeWord::Dispatch => DecodeMode::Dispatch,
             DecodeWord::Persistent => DecodeMode::Persistent,
         };
-        LoadOptions { decode, ..load_on(self.choice()) }
+        let activations = match self.activations {
+            ActivationsWord::Auto => Activations::Auto,
+            ActivationsWord::F32 => Activations::F32,
+            ActivationsWord::Int8 => Activations::Int8,
+        };
+        LoadOptions { decode, activations, ..load_on(self.choice()) }
     }
 }
 

@@ -233,6 +233,9 @@ pub(crate) struct PerplexityArgs {
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     pub(crate) chunks: i64,
+    /// Tokens computed together at most: a GPU has other kernels for up to 8 than for more
+    #[arg(short, long, value_name = "N")]
+    pub(crate) batch_size: Option<NonZeroUsize>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

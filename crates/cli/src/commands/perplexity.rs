@@ -10,6 +10,7 @@ use crate::units;
 use metal_attention::{LoadOptions, PerplexityOptions};
 use serde_json::json;
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -26,7 +27,11 @@ pub(crate) fn perplexity(args: &PerplexityArgs, console: &Console) -> anyhow::Re
     let mut model = loading::load(args.model.source()?, &options, console)?;
     // 0 stands for the model's own, as at loading.
     let context = model.context_len();
-    let options = PerplexityOptions { context, chunks: count(args.chunks) };
+    let options = PerplexityOptions {
+        context,
+        chunks: count(args.chunks),
+        batch: args.batch_size.map(NonZeroUsize::get),
+    };
     let started = Instant::now();
     let result = metal_attention::perplexity(&mut model, &text, &options, &mut |so_far| {
         if so_far.chunks == 1 {

@@ -4,8 +4,8 @@ use crate::common::{
     PROMPT, generate, generate_cold, greedy, greedy_by_sampler, load, on_cpu, reference_tokens, seeded,
 };
 use metal_attention::{
-    BenchOptions, BenchTest, Comparison, DeviceChoice, DeviceKind, ErrorKind, FinishReason, ForwardError,
-    GenerateError, GenerateOptions, GpuBackend, LoadError, LoadOptions, Model, ModelSource,
+    Activations, BenchOptions, BenchTest, Comparison, DeviceChoice, DeviceKind, ErrorKind, FinishReason,
+    ForwardError, GenerateError, GenerateOptions, GpuBackend, LoadError, LoadOptions, Model, ModelSource,
     PerplexityOptions, SamplingOptions, TensorType, bench, compare, devices, perplexity,
 };
 use std::ops::ControlFlow;
@@ -181,12 +181,36 @@ fn auto_goes_to_the_cpu_where_a_model_fits_there_only() {
 #[test]
 fn perplexity_is_the_cpus() {
     let text = "the end and then all ".repeat(40);
-    let options = PerplexityOptions { context: 64, chunks: Some(2) };
+    let options = PerplexityOptions { context: 64, chunks: Some(2), batch: None };
     let measure = |mut model: Model| {
         perplexity(&mut model, &text, &options, &mut |_| ControlFlow::Continue(())).unwrap().perplexity
     };
     let [on_cpu, on_gpu] = [load(&TinyModel::default()), load_on_gpu(&TinyModel::default())].map(measure);
     assert!((on_cpu / on_gpu - 1.0).abs() < 1e-3, "{on_cpu} {on_gpu}");
+}
+
+/// What makes it right that a GPU rounds activations without being asked.
+#[test]
+fn activations_in_8_bits_cost_the_bundled_model_no_quality() {
+    let load = |activations| {
+        let source = ModelSource::Static { name: "tales".into(), bytes: TALES };
+        Model::load(source, &LoadOptions { activations, ..on_gpu() }, &mut |_| {}).unwrap()
+    };
+    let mut models = [load(Activations::F32), load(Activations::Int8)];
+    assert!(models[1].gpu_plan().unwrap().int8_activations);
+    // Text of the kind that it knows.
+    let tale = |seed| generate_cold(&mut models[0], "Once upon a time", &seeded(seed, 250)).text;
+    let text: String = (1..=4).map(tale).collect();
+    // Rows that the kernel rounds itself, and rows that are rounded before.
+    for batch in [1, 8] {
+        let options = PerplexityOptions { context: 256, chunks: None, batch: Some(batch) };
+        let mut measure = |model: &mut Model| {
+            perplexity(model, &text, &options, &mut |_| ControlFlow::Continue(())).unwrap().perplexity
+        };
+        let [floats, rounded] = models.each_mut().map(&mut measure);
+        println!("{batch} at a time: {floats} with floats, {rounded} with 8 bits");
+        assert!((rounded / floats - 1.0).abs() < 2e-3 && rounded != floats, "{floats} {rounded}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn it_is_what_the_definition_says() {
         let error = (variance / (n - 1.0)).sqrt() * mean.exp();
 
         let mut heard = Vec::new();
-        let options = PerplexityOptions { context, chunks: None };
+        let options = PerplexityOptions { context, ..PerplexityOptions::default() };
         let result = perplexity(&mut engine, TEXT, &options, &mut |so_far| {
             heard.push(*so_far);
             ControlFlow::Continue(())
@@ -64,15 +64,19 @@ fn it_is_what_the_definition_says() {
 fn chunks_can_be_limited() {
     let mut model = load(&TinyModel::default());
     let go = |_: &metal_attention::Perplexity| ControlFlow::Continue(());
-    let two =
-        perplexity(&mut model, TEXT, &PerplexityOptions { context: 16, chunks: Some(2) }, &mut go.clone())
-            .unwrap();
+    let two = perplexity(
+        &mut model,
+        TEXT,
+        &PerplexityOptions { context: 16, chunks: Some(2), batch: None },
+        &mut go.clone(),
+    )
+    .unwrap();
     assert_eq!((two.chunks, two.n_chunks, two.n_scored), (2, 2, 14));
     let mut end_at_two = |p: &metal_attention::Perplexity| match p.chunks {
         2 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let all = PerplexityOptions { context: 16, chunks: None };
+    let all = PerplexityOptions { context: 16, chunks: None, batch: Some(3) };
     let ended = perplexity(&mut model, TEXT, &all, &mut end_at_two).unwrap();
     assert_eq!((ended.perplexity, ended.chunks), (two.perplexity, 2));
 }
@@ -81,7 +85,7 @@ fn chunks_can_be_limited() {
 fn what_cannot_be_measured_is_refused() {
     let mut model = load(&TinyModel::default());
     let mut refuse = |text: &str, context, chunks| {
-        let options = PerplexityOptions { context, chunks };
+        let options = PerplexityOptions { context, chunks, batch: None };
         let error = perplexity(&mut model, text, &options, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert_eq!(ErrorKind::of(&error), ErrorKind::Usage, "{error}");
         error

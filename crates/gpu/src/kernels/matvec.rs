@@ -13,8 +13,10 @@
 //! Source: own.
 
 use super::Kernel;
+use super::gemm::suffix;
 use super::heads::Heads;
 use super::matvec_shape::Shape;
+use super::matvec_walk::Walk;
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -49,6 +51,24 @@ pub(crate) enum Epilogue {
     SiluMul,
 }
 
+impl Prologue {
+    /// How kernels with it are called.
+    pub(super) fn prefix(self) -> String {
+        match self {
+            Self::Plain => String::new(),
+            Self::Norm { .. } => "norm_".to_owned(),
+            Self::Merge { splits, .. } => format!("merge{splits}_"),
+        }
+    }
+}
+
+impl Epilogue {
+    /// Row groups of weights that a row group of outputs is made of.
+    pub(crate) fn groups(self) -> usize {
+        if self == Self::SiluMul { 2 } else { 1 }
+    }
+}
+
 /// A variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Matvec {
@@ -80,8 +100,7 @@ impl Matvec {
         epilogue: Epilogue,
         caps: Caps,
     ) -> Self {
-        let groups = if epilogue == Epilogue::SiluMul { 2 } else { 1 };
-        let n_blocks = n_groups / groups * (GROUP / BLOCK);
+        let n_blocks = n_groups / epilogue.groups() * (GROUP / BLOCK);
         Self::with_shape(ty, n_cols, prologue, epilogue, Shape::of(n_cols.div_ceil(UNIT), n_blocks, caps))
     }
 
@@ -97,23 +116,13 @@ impl Matvec {
     }
 
     pub(crate) fn name(&self) -> String {
-        let prologue = match self.prologue {
-            Prologue::Plain => String::new(),
-            Prologue::Norm { .. } => "norm_".to_owned(),
-            Prologue::Merge { splits, .. } => format!("merge{splits}_"),
-        };
-        let epilogue = match self.epilogue {
-            Epilogue::Store => "",
-            Epilogue::StoreBiased => "_bias",
-            Epilogue::Add => "_add",
-            Epilogue::SiluMul => "_silu_mul",
-        };
-        format!("{prologue}matvec_{}{epilogue}", self.ty.name().to_lowercase())
+        let ty = self.ty.name().to_lowercase();
+        format!("{}matvec_{ty}{}", self.prologue.prefix(), suffix(self.epilogue))
     }
 
     /// Row groups that one output row group is made of.
     pub(crate) fn groups(&self) -> usize {
-        if self.epilogue == Epilogue::SiluMul { 2 } else { 1 }
+        self.epilogue.groups()
     }
 
     /// Workgroups for a tensor of `n_groups` row groups.
@@ -138,12 +147,9 @@ impl Matvec {
         self.n_units() * UNIT * 4 + OTHER_BYTES <= caps.workgroup_memory as usize
     }
 
-    /// Units of each block that a thread has in flight, and how many times it loads so many to complete a row.
-    fn batch(&self) -> (usize, usize) {
-        let rounds = self.n_units().div_ceil(self.shape.slices);
-        let quads = self.shape.blocks * self.groups() * UnitWords::of(self.ty).quads.max(1);
-        let batches = rounds.div_ceil((self.shape.flight / quads).clamp(1, rounds));
-        (rounds.div_ceil(batches), batches)
+    fn walk(&self) -> Walk {
+        let quads = UnitWords::of(self.ty).quads;
+        Walk { shape: self.shape, n_units: self.n_units(), n_tokens: 1, epilogue: self.epilogue, quads }
     }
 
     pub(crate) fn source(&self, caps: Caps) -> String {
@@ -152,18 +158,23 @@ impl Matvec {
             .constant("N_UNITS", self.n_units())
             .constant("SLICES", self.shape.slices)
             .constant("GROUPS", self.groups())
+            .constant("SUMS", self.groups())
             .constant("THREADS", self.shape.threads())
             .constant("OUT_BLOCKS", self.shape.out_blocks())
             .text(include_str!("matvec.wgsl"))
+            .text(include_str!("../shared/slices.wgsl"))
             .bindings()
             .decoder(self.ty)
-            .text(if self.n_cols.is_multiple_of(UNIT) { INPUT_WHOLE } else { INPUT_RAGGED })
-            .text(if caps.subgroups { ACROSS_LANES } else { ACROSS_MEMORY });
+            .text(input(self.n_cols))
+            .text(across(caps));
         let shader = match self.prologue {
             Prologue::Plain => shader.text("fn x_quad(i: u32) -> vec4<f32> { return input(i); }"),
             Prologue::Norm { eps_bits } => {
                 let parts = (self.n_units() * 8).min(self.shape.threads()).div_ceil(32);
-                shader.constant("SQUARE_PARTS", parts).float("EPS", f32::from_bits(eps_bits)).text(NORM)
+                shader
+                    .constant("SQUARE_PARTS", parts)
+                    .float("EPS", f32::from_bits(eps_bits))
+                    .text(include_str!("../shared/norm_quads.wgsl"))
             }
             Prologue::Merge { heads, splits } => heads
                 .merge(heads.constants(shader))
@@ -186,47 +197,24 @@ impl Matvec {
         if !caps.subgroups {
             text.push_str("  let size = 1u;\n");
         }
-        let _ = writeln!(
-            text,
-            "  let r = t % 8u;\n  let slice = t / 8u % SLICES;\n  let team = t / (8u * SLICES);\n\
-             \x20 let first = wg.x * OUT_BLOCKS + team * {}u;\n\
-             \x20 // Slices begin in other banks of workgroup memory.\n\
-             \x20 let turn = vec4<u32>(0u, 1u, 2u, 3u) ^ vec4<u32>(slice % 4u);\n\
-             \x20 // The quad of outputs that this thread writes, if it is one of the first.\n\
-             \x20 let row = wg.x * OUT_BLOCKS * 8u + 4u * t;\n  let y = (p.y + row) / 4u;",
-            self.shape.blocks
-        );
-        let (batch, batches) = self.batch();
-        self.each(batch, |i, j, g| {
-            let _ = writeln!(text, "  var raw{i}_{j}_{g} = {};", self.load(i, j, g, "first", "slice"));
-            if batches * self.shape.sets > 1 {
-                let _ = writeln!(text, "  var spare{i}_{j}_{g}: Raw;");
-            }
-        });
-        if self.epilogue == Epilogue::Add {
-            text.push_str("  var old = vec4<f32>(0.0);\n  if (t < OUT_BLOCKS * 2u) { old = scratch[y]; }\n");
-        }
+        let walk = self.walk();
+        walk.begin(&mut text);
+        // Slices begin in other banks of workgroup memory.
+        text.push_str("  let turn = vec4<u32>(0u, 1u, 2u, 3u) ^ vec4<u32>(slice % 4u);\n");
         // The weights do not depend on x: their loads are under way while x is made ready.
         self.prologue(&mut text, self.staged(caps));
-        self.steps(&mut text);
-        self.outputs(&mut text);
+        walk.steps(&mut text, &|_, _| (), &|text, from, i| {
+            let _ = writeln!(text, "      let x = x_unit(u + {}u, turn);", i * self.shape.slices);
+            walk.each(1, |_, j, g| {
+                let _ = writeln!(text, "      sum0_{j}_{g} += dot_unit({from}{i}_{j}_{g}, x);");
+            });
+        });
+        let scale = match self.prologue {
+            Prologue::Norm { .. } => "norm_scale() * ",
+            _ => "",
+        };
+        walk.outputs(&mut text, scale);
         text
-    }
-
-    /// Calls `f` for unit `i` of `batch`, block `j` and row group `g`.
-    fn each(&self, batch: usize, mut f: impl FnMut(usize, usize, usize)) {
-        for i in 0..batch {
-            for j in 0..self.shape.blocks {
-                (0..self.groups()).for_each(|g| f(i, j, g));
-            }
-        }
-    }
-
-    fn load(&self, i: usize, j: usize, g: usize, block: &str, unit: &str) -> String {
-        format!(
-            "load_block_unit(weight_block({block} + {j}u, {g}u), min({unit} + {}u, N_UNITS - 1u), r)",
-            i * self.shape.slices
-        )
     }
 
     /// x is staged, a thread's loads before its stores.
@@ -274,167 +262,27 @@ impl Matvec {
             text.push_str("  sum_squares(t, size, squares);\n");
         }
     }
+}
 
-    /// All products of a thread: batch after batch, and set after set. Of two lots of words one is on its way while the other is
-    /// used.
-    fn steps(&self, text: &mut String) {
-        let (_, batches) = self.batch();
-        let steps = batches * self.shape.sets;
-        self.each(1, |_, j, g| {
-            let _ = writeln!(text, "  var sum{j}_{g} = 0.0;");
-        });
-        if steps == 1 {
-            self.step(text, "raw", "0u");
-            return;
-        }
-        let _ =
-            writeln!(text, "  for (var step = 0u; step < {steps}u; step += 2u) {{\n  let other = step + 1u;");
-        let guard = |step: &str, always: bool| match always {
-            true => "  {\n".to_owned(),
-            false => format!("  if ({step} < {steps}u) {{\n"),
-        };
-        text.push_str(&guard("other", steps.is_multiple_of(2)));
-        self.loads(text, "spare", "other");
-        text.push_str("  }\n");
-        self.step(text, "raw", "step");
-        text.push_str(&guard("step + 2u", false));
-        self.loads(text, "raw", "(step + 2u)");
-        text.push_str("  }\n");
-        text.push_str(&guard("other", steps.is_multiple_of(2)));
-        self.step(text, "spare", "other");
-        text.push_str("  }\n  }\n");
-    }
-
-    /// Where step `step` begins: a unit, and a set.
-    fn place(&self, step: &str) -> (String, String) {
-        let (batch, batches) = self.batch();
-        let unit = match batches {
-            1 => "slice".to_owned(),
-            _ => format!("slice + {step} % {batches}u * {}u", batch * self.shape.slices),
-        };
-        let set = match batches {
-            1 => step.to_owned(),
-            _ => format!("{step} / {batches}u"),
-        };
-        (unit, set)
-    }
-
-    /// The words of a step.
-    fn loads(&self, text: &mut String, to: &str, step: &str) {
-        let (unit, set) = self.place(step);
-        let per_set = self.shape.teams * self.shape.blocks;
-        let _ = writeln!(text, "    let at_u = {unit};\n    let at_block = first + {set} * {per_set}u;");
-        self.each(self.batch().0, |i, j, g| {
-            let _ = writeln!(text, "    {to}{i}_{j}_{g} = {};", self.load(i, j, g, "at_block", "at_u"));
-        });
-    }
-
-    /// The products of a step, and if it completes the rows of a set, what they come to.
-    fn step(&self, text: &mut String, from: &str, step: &str) {
-        let (batch, batches) = self.batch();
-        let (unit, set) = self.place(step);
-        let slices = self.shape.slices;
-        let _ = writeln!(text, "  {{\n    let u = {unit};");
-        for i in 0..batch {
-            let whole = ((batches - 1) * batch + i + 1) * slices <= self.n_units();
-            let at = i * slices;
-            let _ = match whole {
-                true => writeln!(text, "    {{"),
-                false => writeln!(text, "    if (u + {at}u < N_UNITS) {{"),
-            };
-            let _ = writeln!(text, "      let x = x_unit(u + {at}u, turn);");
-            self.each(1, |_, j, g| {
-                let _ = writeln!(text, "      sum{j}_{g} += dot_unit({from}{i}_{j}_{g}, x);");
-            });
-            text.push_str("    }\n");
-        }
-        if batches > 1 {
-            let _ = writeln!(text, "    if (({step} + 1u) % {batches}u == 0u) {{");
-        }
-        let _ = writeln!(
-            text,
-            "    let slot = {set} * {}u + team * {}u;",
-            self.shape.teams * self.shape.blocks,
-            self.shape.blocks
-        );
-        self.each(1, |_, j, g| {
-            let _ = writeln!(
-                text,
-                "    {{\n      let sum = four_slices(t, size, sum{j}_{g});\n\
-                 \x20     if (t % 32u < 8u) {{ partials[(((slot + {j}u) * GROUPS + {g}u) * (SLICES / 4u) + slice / 4u) * 8u + r] = sum; }}\n\
-                 \x20     sum{j}_{g} = 0.0;\n    }}"
-            );
-        });
-        text.push_str(if batches > 1 { "    }\n" } else { "" });
-        text.push_str("  }\n");
-    }
-
-    fn outputs(&self, text: &mut String) {
-        text.push_str("  workgroupBarrier();\n  if (t < OUT_BLOCKS * 2u) {\n");
-        let scale = match self.prologue {
-            Prologue::Norm { .. } => "norm_scale() * ",
-            _ => "",
-        };
-        for g in 0..self.groups() {
-            let _ = writeln!(text, "    let v{g} = {scale}row_sums(t / 2u, {g}u, t % 2u);");
-        }
-        let write = match self.epilogue {
-            Epilogue::Store => "scratch[y] = v0;",
-            Epilogue::StoreBiased => {
-                "let b = p.bias + row;\n    \
-                 scratch[y] = v0 + bitcast<vec4<f32>>(vec4<u32>(words[b], words[b + 1u], words[b + 2u], words[b + 3u]));"
-            }
-            Epilogue::Add => "scratch[y] = old + v0;",
-            Epilogue::SiluMul => "scratch[y] = v0 / (1.0 + exp(min(-v0, vec4<f32>(80.0)))) * v1;",
-        };
-        let _ = writeln!(text, "    {write}\n  }}\n}}");
+/// `four_slices` and `lanes_sum`, after `shared/slices.wgsl`.
+pub(super) fn across(caps: Caps) -> &'static str {
+    match caps.subgroups {
+        true => include_str!("../shared/slices_subgroup.wgsl"),
+        false => include_str!("../shared/slices_shared.wgsl"),
     }
 }
 
-// Quad `i` of what is at `p.x`.
+/// `input`: quad `i` of what is at `p.x`.
+pub(super) fn input(n_cols: usize) -> &'static str {
+    if n_cols.is_multiple_of(UNIT) { INPUT_WHOLE } else { INPUT_RAGGED }
+}
+
 const INPUT_WHOLE: &str = "fn input(i: u32) -> vec4<f32> { return scratch[p.x / 4u + i]; }";
 // Zero past the end: what lies behind it in the buffer belongs to others.
 const INPUT_RAGGED: &str = "
 fn input(i: u32) -> vec4<f32> {
   let k = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
   return select(vec4<f32>(0.0), scratch[p.x / 4u + i], k < vec4<u32>(N_COLS));
-}";
-
-const ACROSS_LANES: &str = "
-fn four_slices(t: u32, size: u32, v: f32) -> f32 {
-  if (size >= 32u) {
-    let a = v + subgroupShuffleXor(v, 8u);
-    return a + subgroupShuffleXor(a, 16u);
-  }
-  return pooled_slices(t, v);
-}
-fn lanes_sum(t: u32, size: u32, v: f32) -> f32 {
-  if (size >= 32u) {
-    let a = v + subgroupShuffleXor(v, 16u);
-    let b = a + subgroupShuffleXor(a, 8u);
-    let c = b + subgroupShuffleXor(b, 4u);
-    let d = c + subgroupShuffleXor(c, 2u);
-    return d + subgroupShuffleXor(d, 1u);
-  }
-  return pooled(t, v);
-}";
-
-const ACROSS_MEMORY: &str = "
-fn four_slices(t: u32, size: u32, v: f32) -> f32 { return pooled_slices(t, v); }
-fn lanes_sum(t: u32, size: u32, v: f32) -> f32 { return pooled(t, v); }";
-
-const NORM: &str = "
-var<workgroup> square_parts: array<f32, THREADS / 32u>;
-fn norm_quad(i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(quads[p.norm + i]); }
-fn x_quad(i: u32) -> vec4<f32> { return input(i) * norm_quad(i); }
-fn sum_squares(t: u32, size: u32, v: f32) {
-  let sum = lanes_sum(t, size, v);
-  if (t % 32u == 0u) { square_parts[t / 32u] = sum; }
-}
-fn norm_scale() -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < SQUARE_PARTS; i += 1u) { sum += square_parts[i]; }
-  return inverseSqrt(sum / f32(N_COLS) + EPS);
 }";
 
 const STAGED: &str = "

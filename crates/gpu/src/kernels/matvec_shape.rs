@@ -45,6 +45,23 @@ impl Shape {
         Self { slices, teams: 1, blocks, sets: 1, flight: 8 }
     }
 
+    /// The same for `n_tokens` rows of x in 8 bits and weights whose row groups take turns, or not (`groups` 2 or 1).
+    pub(super) fn int8(
+        n_units: usize,
+        n_blocks: usize,
+        (n_tokens, groups): (usize, usize),
+        caps: Caps,
+    ) -> Self {
+        if n_tokens == 1 {
+            return Self::of(n_units, n_blocks, caps);
+        }
+        // What is read of x serves the rows of two blocks; the slices are the same for every number of tokens.
+        let most = (caps.max_threads as usize).min(MOST_THREADS) / BLOCK;
+        let slices = n_units.div_ceil(n_units.div_ceil(most.min(16))).next_multiple_of(4);
+        let blocks = if groups == 1 && n_units > 32 && n_blocks.is_multiple_of(2) { 2 } else { 1 };
+        Self { slices, teams: 1, blocks, sets: 1, flight: 8 }
+    }
+
     pub(super) fn threads(self) -> usize {
         BLOCK * self.slices * self.teams
     }

@@ -28,10 +28,13 @@ pub(crate) mod gemm_matrix;
 pub(crate) mod heads;
 mod matrices;
 pub(crate) mod matvec;
+pub(crate) mod matvec_int8;
 pub(crate) mod matvec_rows;
 pub(crate) mod matvec_shape;
+mod matvec_walk;
 pub(crate) mod merge_attention;
 pub(crate) mod next_token;
+pub(crate) mod quantize;
 pub(crate) mod rms_norm;
 pub(crate) mod rope_kv;
 pub(crate) mod sampling;
@@ -46,6 +49,8 @@ pub(crate) enum Kernel {
     Copy(copy::Copy),
     Matvec(matvec::Matvec),
     MatvecRows(matvec_rows::MatvecRows),
+    MatvecInt8(matvec_int8::MatvecInt8),
+    Quantize(quantize::Quantize),
     Gemm(gemm::Gemm),
     GemmMatrix(gemm_matrix::GemmMatrix),
     Embed(embed::Embed),
@@ -69,6 +74,8 @@ impl Kernel {
             Self::Copy(kernel) => kernel.name(),
             Self::Matvec(kernel) => kernel.name(),
             Self::MatvecRows(kernel) => kernel.name(),
+            Self::MatvecInt8(kernel) => kernel.name(),
+            Self::Quantize(kernel) => kernel.name(),
             Self::Gemm(kernel) => kernel.name(),
             Self::GemmMatrix(kernel) => kernel.name(),
             Self::Embed(kernel) => kernel.name(),
@@ -91,6 +98,8 @@ impl Kernel {
             Self::Copy(kernel) => kernel.source(),
             Self::Matvec(kernel) => kernel.source(caps),
             Self::MatvecRows(kernel) => kernel.source(),
+            Self::MatvecInt8(kernel) => kernel.source(caps),
+            Self::Quantize(kernel) => kernel.source(caps),
             Self::Gemm(kernel) => kernel.source(),
             Self::GemmMatrix(kernel) => kernel.source(),
             Self::Embed(kernel) => kernel.source(),

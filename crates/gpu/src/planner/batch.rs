@@ -9,8 +9,10 @@ use crate::kernels::floats::Floats;
 use crate::kernels::gemm;
 use crate::kernels::gemm_choice::{self, Product};
 use crate::kernels::matvec::{Epilogue, Prologue};
+use crate::kernels::matvec_int8::{self, Input};
 use crate::kernels::matvec_rows::{self, MOST_TOKENS, MatvecRows};
 use crate::kernels::merge_attention::{self, MergeAttention};
+use crate::kernels::quantize::{self, Quantize};
 use crate::kernels::rms_norm::{self, RmsNorm};
 use crate::kernels::rope_kv::{self, RopeKv};
 use crate::layout::GROUP;
@@ -68,7 +70,7 @@ impl Planner<'_> {
             self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
         } else {
             let (parts, normed) = (&self.tensors.output, r.normed.of(self.floats(n_rows)));
-            plan.steps.push(self.rms_norm((Role::OutputNorm, None), parts, [hidden, normed], n_rows));
+            self.norm_rows(&mut plan, (Role::OutputNorm, None), &[parts], [hidden, normed], n_rows);
             self.products(&mut plan, what, parts, Epilogue::Store, [normed, r.logits], n_rows);
         }
         plan
@@ -101,17 +103,12 @@ impl Planner<'_> {
         let products = |plan: &mut Plan, role, parts: &[Part], epilogue, from_to| {
             self.products(plan, (role, Some(i)), parts, epilogue, from_to, n_rows);
         };
-        plan.steps.push(self.rms_norm((Role::AttnNorm, Some(i)), &layer.qkv, [r.hidden, normed], n_rows));
+        self.norm_rows(plan, (Role::AttnNorm, Some(i)), &[&layer.qkv], [r.hidden, normed], n_rows);
         products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [normed, r.qkv]);
         plan.steps.push(self.rope_kv(i, layer, n_rows));
         self.batch_attention(plan, i, batch, splits, attended);
         products(plan, Role::AttnOutput, &layer.attn_output, Epilogue::Add, [attended, r.hidden]);
-        plan.steps.push(self.rms_norm(
-            (Role::FfnNorm, Some(i)),
-            layer.gate_up.first(),
-            [r.hidden, normed],
-            n_rows,
-        ));
+        self.norm_rows(plan, (Role::FfnNorm, Some(i)), &layer.gate_up.tensors(), [r.hidden, normed], n_rows);
         let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
                 let gated = r.gated.of(halves);
@@ -126,6 +123,60 @@ impl Planner<'_> {
             }
         };
         products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [gated, r.hidden]);
+    }
+
+    /// The norm before products with `tensors`, as they take it: in floats, in 8 bits, or both.
+    fn norm_rows(
+        &self,
+        plan: &mut Plan,
+        what: (Role, Option<usize>),
+        tensors: &[&Vec<Part>],
+        [x, normed]: [Region; 2],
+        n_rows: usize,
+    ) {
+        let parts = || tensors.iter().flat_map(|parts| parts.iter());
+        if !parts().all(|part| self.takes_rounded(part, n_rows)) {
+            plan.steps.push(self.rms_norm(what, tensors[0], [x, normed], n_rows));
+        }
+        if parts().any(|part| self.takes_rounded(part, n_rows)) {
+            let shape = [n_rows * self.spec.n_embd; 2];
+            let eps = Some((self.spec.rms_eps.to_bits(), &tensors[0][0]));
+            plan.steps.push(self.quantize(
+                What::new(what.0, what.1, shape),
+                x,
+                self.spec.n_embd,
+                eps,
+                n_rows,
+            ));
+        }
+    }
+
+    /// Whether a product of `n_rows` rows with `part` is made of 8 bits.
+    fn takes_rounded(&self, part: &Part, n_rows: usize) -> bool {
+        let kernel = |epilogue| self.int8(part, n_rows, Input::Rounded, epilogue);
+        n_rows <= MOST_TOKENS && [Epilogue::Store, Epilogue::SiluMul].map(kernel).iter().all(Option::is_some)
+    }
+
+    /// Rows of `n_cols` numbers at `x` to 8 bits, after a norm if there is an epsilon and a part that it is of.
+    fn quantize(
+        &self,
+        what: What,
+        x: Region,
+        n_cols: usize,
+        norm: Option<(u32, &Part)>,
+        n_rows: usize,
+    ) -> Step {
+        let kernel = Quantize { n_cols, eps_bits: norm.map(|(eps_bits, _)| eps_bits) };
+        let to = self.regions.rounded;
+        let params = quantize::Params {
+            x: x.at,
+            x_stride: x.stride,
+            y: to.at,
+            y_stride: to.stride,
+            norm: norm.map_or(0, |(_, part)| part.norm / 4),
+        };
+        let buffer = norm.map_or(0, |(_, part)| part.placed.buffer);
+        Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(buffer)
     }
 
     fn rms_norm(
@@ -261,10 +312,15 @@ impl Planner<'_> {
         [x, y]: [Region; 2],
         n_rows: usize,
     ) {
+        // A norm rounds what it makes by itself.
+        let rounded = parts.iter().find(|part| self.takes_rounded(part, n_rows));
+        if let Some(part) = rounded.filter(|_| x != self.regions.normed) {
+            let what = product_of(role, layer, part, epilogue.groups());
+            plan.steps.push(self.quantize(what, x, part.placed.n_cols, None, n_rows));
+        }
         for part in parts {
             let (p, epilogue) = (part.placed, part.epilogue(epilogue));
-            let groups = if epilogue == Epilogue::SiluMul { 2 } else { 1 };
-            let what = product_of(role, layer, part, groups);
+            let what = product_of(role, layer, part, epilogue.groups());
             let step = match n_rows <= MOST_TOKENS {
                 true => self.few(what, part, epilogue, [x, y], n_rows),
                 false => self.many(what, part, epilogue, [x, y], n_rows),
@@ -276,6 +332,20 @@ impl Planner<'_> {
 
     fn few(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
         let p = part.placed;
+        let kernel = self.int8(part, n_rows, Input::Rounded, epilogue);
+        if let Some(kernel) = kernel.filter(|_| self.takes_rounded(part, n_rows)) {
+            let from = self.regions.rounded;
+            let params = matvec_int8::Params {
+                weights: p.at,
+                x: from.at,
+                x_stride: from.stride,
+                y: y.at + part.first,
+                y_stride: y.stride,
+                norm: 0,
+                bias: part.bias.unwrap_or(0),
+            };
+            return Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups));
+        }
         let kernel = MatvecRows::new(p.ty, p.n_cols, n_rows, epilogue, self.caps);
         let params = matvec_rows::Params {
             weights: p.at,

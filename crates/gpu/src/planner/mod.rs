@@ -10,7 +10,10 @@ pub(crate) use choose::can_choose;
 use crate::device::Caps;
 use crate::kernels::ahead::{Ahead, LINE_BYTES};
 use crate::kernels::heads::Rotation;
+use crate::kernels::matvec::Epilogue;
+use crate::kernels::matvec_int8::{self, Input, MatvecInt8};
 use crate::layout::GROUP;
+use crate::options::Activations;
 use crate::plan::{Role, What};
 use crate::regions::Regions;
 use crate::tables::Tables;
@@ -26,6 +29,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) tables: Tables,
     /// For each layer the buffer of its keys and values, and where they begin there, in quads.
     pub(crate) kv: &'a [(usize, u32)],
+    /// What products of few rows are made of; `Auto`: of 8 bits where that pays.
+    pub(crate) activations: Activations,
     pub(crate) regions: Regions,
 }
 
@@ -51,6 +56,20 @@ impl Planner<'_> {
             first.buffer,
             Ahead { ahead: first.at.quads, n_ahead, columns: 0, unused: self.regions.unused },
         ))
+    }
+}
+
+impl Planner<'_> {
+    /// The kernel that multiplies `n_rows` rows in 8 bits with a part, if that is how it is to be done.
+    fn int8(&self, part: &Part, n_rows: usize, input: Input, epilogue: Epilogue) -> Option<MatvecInt8> {
+        let p = part.placed;
+        let wanted = match self.activations {
+            Activations::F32 => false,
+            Activations::Int8 => true,
+            Activations::Auto => matvec_int8::pays(p.n_cols, n_rows),
+        };
+        let kernel = || MatvecInt8::new((p.ty, p.n_cols), p.n_groups, n_rows, input, epilogue, self.caps);
+        if wanted { kernel() } else { None }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
+use crate::kernels::matvec_int8::{self, Input};
 use crate::kernels::silu_mul::{self, SiluMul};
 use crate::plan::{Plan, Role, Step, What};
 use crate::regions::heads;
@@ -133,16 +134,21 @@ impl Planner<'_> {
         for part in parts {
             let p = part.placed;
             let epilogue = part.epilogue(epilogue);
-            let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
-            let params = matvec::Params {
-                weights: p.at,
-                x,
-                y: y + part.first,
-                norm: part.norm / 4,
-                bias: part.bias.unwrap_or(0),
+            let what = product_of(role, layer, part, epilogue.groups());
+            let (norm, bias) = (part.norm / 4, part.bias.unwrap_or(0));
+            let y = y + part.first;
+            let step = match self.int8(part, 1, Input::Own(prologue), epilogue) {
+                Some(kernel) => {
+                    let params =
+                        matvec_int8::Params { weights: p.at, x, x_stride: 0, y, y_stride: 0, norm, bias };
+                    Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
+                }
+                None => {
+                    let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
+                    let params = matvec::Params { weights: p.at, x, y, norm, bias };
+                    Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
+                }
             };
-            let what = product_of(role, layer, part, kernel.groups());
-            let step = Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups));
             plan.steps.push(step.with_weights(p.buffer));
         }
     }

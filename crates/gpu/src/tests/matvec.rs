@@ -25,10 +25,10 @@ pub(super) const TYPES: [TensorType; 13] = [
     TensorType::Q5_K,
     TensorType::Q6_K,
 ];
-const NORM: Prologue = Prologue::Norm { eps_bits: 1e-5f32.to_bits() };
+pub(super) const NORM: Prologue = Prologue::Norm { eps_bits: 1e-5f32.to_bits() };
 
 /// Memory with a tensor, what goes into the product, and room for what comes out.
-struct Case {
+pub(super) struct Case {
     ty: TensorType,
     tensor: Tensor,
     memory: Memory,
@@ -38,12 +38,14 @@ struct Case {
     cols: usize,
     /// x after the prologue, and what it is multiplied by.
     x: Vec<f64>,
+    /// How far off each of them may be, where it is rounded.
+    slack: Vec<f64>,
     bias: Vec<f32>,
     old: Vec<f32>,
 }
 
 impl Case {
-    fn new(
+    pub(super) fn new(
         random: &mut Random,
         ty: TensorType,
         (rows, cols): (usize, usize),
@@ -88,7 +90,35 @@ impl Case {
         };
         let rest = vec![0; 4];
         let memory = Memory { weights, kv: rest.clone(), scratch, tables: rest.clone(), tokens: rest };
-        Self { ty, tensor, memory, params, rows, cols, x, bias, old }
+        let slack = vec![0.0; cols];
+        Self { ty, tensor, memory, params, rows, cols, x, slack, bias, old }
+    }
+
+    /// For a kernel that rounds x to 8 bits. Which way a number goes that is next to the middle of two is not said.
+    pub(super) fn rounded(mut self) -> Self {
+        for (x, slack) in self.x.chunks_mut(32).zip(self.slack.chunks_mut(32)) {
+            let scale = x.iter().fold(0f64, |m, v| m.max(v.abs())) / 127.0;
+            for (x, slack) in x.iter_mut().zip(slack) {
+                let exact = *x / scale;
+                let near = ((exact - exact.floor()) - 0.5).abs() < 1e-3;
+                *slack = if near { scale } else { 0.0 };
+                *x = exact.round() * scale;
+            }
+        }
+        self
+    }
+
+    /// Row groups of the tensor.
+    pub(super) fn n_groups(&self) -> usize {
+        self.tensor.areas.n_groups()
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(super) fn params(&self) -> Params {
+        self.params
     }
 
     fn run(&self, lab: &mut Lab, kernel: Matvec) -> Memory {
@@ -106,10 +136,13 @@ impl Case {
             terms.fold((0f64, 0f64), |(s, a), (&w, x)| (s + f64::from(w) * x, a + (f64::from(w) * x).abs()));
         // Types with minimums sum x beside the product; their terms are larger than the weights.
         let slack = if gguf::format::has_min(self.ty) { 8.0 } else { 1.0 };
-        (sum, slack * dot_bound(self.cols, abs))
+        let weights = &self.tensor.values[row * self.cols..][..self.cols];
+        let rounding: f64 =
+            weights.iter().zip(&self.slack).map(|(&w, slack)| f64::from(w).abs() * slack).sum();
+        (sum, slack * dot_bound(self.cols, abs) + rounding)
     }
 
-    fn check(&self, what: &str, epilogue: Epilogue, after: &Memory) {
+    pub(super) fn check(&self, what: &str, epilogue: Epilogue, after: &Memory) {
         let y = self.params.y as usize;
         let end = self.memory.scratch.len() - GUARD;
         for (i, got) in floats(&after.scratch[y..end]).into_iter().enumerate() {
@@ -212,7 +245,7 @@ fn check(
     assert!(other.scratch == after.scratch || !checked.exact(), "{what}: checks change the result");
 }
 
-fn labs() -> [Lab; 2] {
+pub(super) fn labs() -> [Lab; 2] {
     [Lab::new(Checks::On), Lab::new(Checks::Off)]
 }
 

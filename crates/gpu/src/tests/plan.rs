@@ -3,6 +3,7 @@
 use crate::GpuError;
 use crate::device::Caps;
 use crate::kv_cache::KvLayout;
+use crate::options::Activations;
 use crate::planner::Planner;
 use crate::regions::Regions;
 use crate::tables::Tables;
@@ -32,6 +33,7 @@ pub(super) fn planned<T>(preset: SyntheticPreset, look: impl FnOnce(&ModelSpec, 
         caps: CAPS,
         tables: Tables::new(&spec, 2048, 64, 512),
         kv: &kv,
+        activations: Activations::F32,
         regions: Regions::token(&spec, false),
     };
     look(&spec, &planner)

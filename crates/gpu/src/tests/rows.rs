@@ -3,6 +3,7 @@
 use super::{GUARD, Memory, POISON, Tensor, words};
 use crate::kernels::floats::Floats;
 use crate::kernels::matvec::Epilogue;
+use crate::kernels::quantize::Quantize;
 use crate::layout::{Areas, GROUP, pack};
 use gguf::TensorType;
 use half::f16;
@@ -43,15 +44,20 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(case: Case) -> Self {
-        Self::with(case, false, [Floats::F32; 2])
+        Self::with(case, X::Floats(Floats::F32), Floats::F32)
+    }
+
+    /// Of a kernel that takes rows rounded to 8 bits.
+    pub(super) fn of_rounded(case: Case) -> Self {
+        Self::with(case, X::Rounded, Floats::F32)
     }
 
     /// Of a kernel that multiplies in f16.
     pub(super) fn of_halves(case: Case, floats: [Floats; 2]) -> Self {
-        Self::with(case, true, floats)
+        Self::with(case, X::Halved(floats[0]), floats[1])
     }
 
-    fn with(case: Case, halves: bool, [x_floats, y_floats]: [Floats; 2]) -> Self {
+    fn with(case: Case, given: X, y_floats: Floats) -> Self {
         let Case { ty, epilogue, n_rows, n_cols, n_tokens, seed } = case;
         let mut random = Random::new(seed);
         let padded = n_rows.next_multiple_of(GROUP);
@@ -62,9 +68,7 @@ impl Problem {
             one(&mut random, ty, n_rows, n_cols)
         };
         let mut x = random.vector(n_tokens * n_cols, 3.0);
-        if x_floats == Floats::F16 {
-            x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
-        }
+        given.round(&mut x);
         let bias = random.vector(n_rows, 2.0);
         let before = random.vector(n_tokens * n_rows, 2.0);
 
@@ -78,13 +82,13 @@ impl Problem {
         memory.weights[bias_at..][..padded].fill(0);
         memory.weights[bias_at..][..n_rows].copy_from_slice(&words(&bias));
         // Strides with room behind the rows, filled with what must not be read and not be written.
-        let x_stride = words_of(x_floats, n_cols.next_multiple_of(32)) + 4 * random.below(3);
+        let x_stride = given.words(n_cols.next_multiple_of(32)) + 4 * random.below(3);
         let y_stride = words_of(y_floats, padded) + 4 * random.below(3);
         let x_at = GUARD + 4 * random.below(8);
         let y_at = x_at + n_tokens * x_stride + GUARD;
         memory.scratch = vec![POISON; y_at + n_tokens * y_stride + GUARD];
         for t in 0..n_tokens {
-            put(&mut memory.scratch[x_at + t * x_stride..], x_floats, &x[t * n_cols..][..n_cols]);
+            given.put(&mut memory.scratch[x_at + t * x_stride..], &x[t * n_cols..][..n_cols]);
             if epilogue == Epilogue::Add {
                 let row = &mut memory.scratch[y_at + t * y_stride..][..padded];
                 row.fill(0);
@@ -102,7 +106,7 @@ impl Problem {
             y_stride: y_stride as u32,
             bias: bias_at as u32,
             y_floats,
-            halves,
+            halves: matches!(given, X::Halved(_)),
             expected: Vec::with_capacity(n_tokens * n_rows),
         };
         for x in x.chunks(n_cols) {
@@ -224,16 +228,89 @@ fn words_of(floats: Floats, n: usize) -> usize {
     }
 }
 
-fn put(to: &mut [u32], floats: Floats, values: &[f32]) {
-    match floats {
-        Floats::F32 => to[..values.len()].copy_from_slice(&words(values)),
-        Floats::F16 => {
-            for (i, v) in values.iter().enumerate() {
-                let shift = i % 2 * 16;
-                let half = u32::from(f16::from_f32(*v).to_bits());
-                to[i / 2] = to[i / 2] & !(0xffff << shift) | half << shift;
+/// How a kernel is given X.
+#[derive(Debug, Clone, Copy)]
+enum X {
+    Floats(Floats),
+    /// By one that rounds both factors to f16.
+    Halved(Floats),
+    /// As `quantize` leaves it.
+    Rounded,
+}
+
+impl X {
+    /// To what can be given so.
+    fn round(self, x: &mut [f32]) {
+        match self {
+            Self::Floats(Floats::F16) | Self::Halved(Floats::F16) => {
+                x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+            }
+            Self::Rounded => {
+                for unit in x.chunks_mut(32) {
+                    let rounded = Rounded::new(unit);
+                    unit.iter_mut().zip(rounded.q).for_each(|(x, q)| *x = f32::from(q) * rounded.scale);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// Words of `n` numbers.
+    fn words(self, n: usize) -> usize {
+        match self {
+            Self::Floats(floats) | Self::Halved(floats) => words_of(floats, n),
+            Self::Rounded => Quantize::row_words(n),
+        }
+    }
+
+    fn put(self, to: &mut [u32], values: &[f32]) {
+        match self {
+            Self::Floats(Floats::F32) | Self::Halved(Floats::F32) => {
+                to[..values.len()].copy_from_slice(&words(values));
+            }
+            Self::Floats(Floats::F16) | Self::Halved(Floats::F16) => {
+                for (i, v) in values.iter().enumerate() {
+                    let shift = i % 2 * 16;
+                    let half = u32::from(f16::from_f32(*v).to_bits());
+                    to[i / 2] = to[i / 2] & !(0xffff << shift) | half << shift;
+                }
+            }
+            Self::Rounded => {
+                let scales = values.len() / 4;
+                for (u, unit) in values.chunks(32).enumerate() {
+                    let rounded = Rounded::new(unit);
+                    to[u * 8..][..8].copy_from_slice(&rounded.words());
+                    to[scales + u * 4..][..4].copy_from_slice(&words(&rounded.scales()));
+                }
             }
         }
+    }
+}
+
+/// A unit in 8 bits, as the CPU engine rounds it.
+pub(super) struct Rounded {
+    pub(super) q: [i8; 32],
+    pub(super) scale: f32,
+}
+
+impl Rounded {
+    pub(super) fn new(unit: &[f32]) -> Self {
+        let largest = unit.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let by = if largest < 1e-36 { 0.0 } else { 127.0 / largest };
+        let q = std::array::from_fn(|i| (unit[i] * by).round_ties_even() as i8);
+        Self { q, scale: largest / 127.0 }
+    }
+
+    pub(super) fn words(&self) -> [u32; 8] {
+        std::array::from_fn(|i| {
+            u32::from_le_bytes(std::array::from_fn(|k| self.q[4 * i + k].cast_unsigned()))
+        })
+    }
+
+    /// Its scale, and what its halves sum to.
+    pub(super) fn scales(&self) -> [f32; 4] {
+        let sum = |half: &[i8]| self.scale * half.iter().map(|&q| f32::from(q)).sum::<f32>();
+        [self.scale, sum(&self.q[..16]), sum(&self.q[16..]), 0.0]
     }
 }
 

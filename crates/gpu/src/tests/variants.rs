@@ -16,9 +16,11 @@ use crate::kernels::gemm_choice;
 use crate::kernels::gemm_matrix::GemmMatrix;
 use crate::kernels::heads::{Heads, Rotation};
 use crate::kernels::matvec::{Epilogue, Matvec, Prologue};
+use crate::kernels::matvec_int8::{Input, MatvecInt8};
 use crate::kernels::matvec_rows::{MOST_TOKENS, MatvecRows};
 use crate::kernels::merge_attention::MergeAttention;
 use crate::kernels::next_token::NextToken;
+use crate::kernels::quantize::Quantize;
 use crate::kernels::rms_norm::RmsNorm;
 use crate::kernels::rope_kv::RopeKv;
 use crate::kernels::silu_mul::SiluMul;
@@ -66,6 +68,11 @@ pub(super) fn all(caps: Caps) -> Vec<Kernel> {
     for embedding in TYPES.map(Some).into_iter().chain([None]) {
         all.push(NextToken { n_vocab: 49_152, n_pairs: 48, embedding }.kernel());
         all.push(Draw { n_vocab: 49_152, embedding }.kernel());
+    }
+    for n_cols in [32, 576, 4096, 8192] {
+        for eps_bits in [None, Some(EPS.to_bits())] {
+            all.push(Quantize { n_cols, eps_bits }.kernel());
+        }
     }
     for n_cols in [32, 91, 576, 4096, 8192] {
         all.push(SiluMul { n_cols }.kernel());
@@ -140,9 +147,33 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
             }
         }
     }
+    all.extend(products_of_8_bits(ty, caps));
     for n_tokens in 2..=MOST_TOKENS {
         let n_cols = [whole, long, ragged][n_tokens % 3];
         all.push(MatvecRows::new(ty, n_cols, n_tokens, EPILOGUES[n_tokens % 4], caps).kernel());
+    }
+    all
+}
+
+/// Those of activations in 8 bits: short rows and long ones, one and several, what is staged at once and in parts.
+fn products_of_8_bits(ty: TensorType, caps: Caps) -> Vec<Kernel> {
+    let mut all = Vec::new();
+    let [short, long] = [576usize, 14_336].map(|n| n.next_multiple_of(ty.block_len()));
+    let norm = Prologue::Norm { eps_bits: EPS.to_bits() };
+    for (i, epilogue) in EPILOGUES.into_iter().enumerate() {
+        let one = |n_cols, n_groups, prologue| {
+            MatvecInt8::new((ty, n_cols), n_groups, 1, Input::Own(prologue), epilogue, caps)
+        };
+        let rows =
+            |n_cols, n_tokens| MatvecInt8::new((ty, n_cols), 512, n_tokens, Input::Rounded, epilogue, caps);
+        let kernels = [
+            one(short, 64, Prologue::Plain),
+            one(short, 4000, norm),
+            one(long, 512, norm),
+            rows(short, 2 * i + 1),
+            rows(long, 2 * i + 2),
+        ];
+        all.extend(kernels.into_iter().flatten().map(MatvecInt8::kernel));
     }
     all
 }
@@ -176,6 +207,8 @@ fn file(kernel: Kernel) -> &'static str {
         Kernel::Copy(_) => "copy",
         Kernel::Matvec(_) => "matvec",
         Kernel::MatvecRows(_) => "matvec_rows",
+        Kernel::MatvecInt8(_) => "matvec_int8",
+        Kernel::Quantize(_) => "quantize",
         Kernel::Gemm(_) => "gemm",
         Kernel::GemmMatrix(_) => "gemm_matrix",
         Kernel::Embed(_) => "embed",

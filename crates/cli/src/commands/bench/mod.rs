@@ -60,8 +60,7 @@ pub(crate) fn bench(args: &BenchArgs, console: &Console) -> anyhow::Result<()> {
 
 /// A line for each number: what it is of, how much, in what.
 fn print_kernels(args: &BenchArgs) -> anyhow::Result<()> {
-    let LoadOptions { device, allow_software_gpu, .. } = args.device.options();
-    print_measured(args, &metal_attention::measure_kernels(source(args)?, device, allow_software_gpu)?)
+    print_measured(args, &metal_attention::measure_kernels(source(args)?, &args.device.options())?)
 }
 
 /// The prompts and the depths of generations that are asked for.

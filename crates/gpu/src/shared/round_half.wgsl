@@ -1,0 +1,27 @@
+// Numbers rounded to 8 bits as the CPU engine does it: q = round(x * 127 / largest of a unit), x = q * largest / 127.
+// A thread has half a unit, thread `t ^ 1` the other half; all call it.
+struct Half { words: vec4<u32>, scale: f32, sum: f32 }
+
+fn top_of(v: vec4<f32>) -> f32 {
+  let size = abs(v);
+  return max(max(size.x, size.y), max(size.z, size.w));
+}
+// Added to 1.5 * 2^23, a number is rounded to a whole one, to even in the middle, whose lower byte is that of the sum.
+fn rounded_word(v: vec4<f32>) -> u32 {
+  let n = bitcast<vec4<u32>>(v + vec4<f32>(12582912.0)) & vec4<u32>(0xffu);
+  return n.x | (n.y << 8u) | (n.z << 16u) | (n.w << 24u);
+}
+fn round_half(t: u32, v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> Half {
+  let own = max(max(top_of(v0), top_of(v1)), max(top_of(v2), top_of(v3)));
+  let largest = max(own, of_other_half(t, own));
+  let by = select(127.0 / max(largest, 1e-36), 0.0, largest < 1e-36);
+  let words = vec4<u32>(rounded_word(v0 * by), rounded_word(v1 * by), rounded_word(v2 * by), rounded_word(v3 * by));
+  let ones = 0x01010101u;
+  let sum = dot4I8Packed(words.x, ones) + dot4I8Packed(words.y, ones) + dot4I8Packed(words.z, ones) + dot4I8Packed(words.w, ones);
+  let scale = largest / 127.0;
+  return Half(words, scale, scale * f32(sum));
+}
+// A unit's scale and the sums of its halves, in the thread that has the first half.
+fn unit_scales(t: u32, half: Half) -> vec4<f32> {
+  return vec4<f32>(half.scale, half.sum, of_other_half(t, half.sum), 0.0);
+}
