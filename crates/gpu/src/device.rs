@@ -115,7 +115,7 @@ pub(crate) struct Caps {
     pub(crate) max_binding: u64,
     /// Matrix units that multiply f16 and add in f32, for subgroups of 32 throughout.
     pub(crate) matrices: Option<MatrixSize>,
-    /// Bytes of weights that are worth bringing near while something else is computed; 0 where it was not measured.
+    /// Bytes of a layer's weights up to which they are worth bringing near while it attends; 0 where it was not measured.
     pub(crate) ahead_bytes: u32,
 }
 
@@ -290,11 +290,12 @@ fn matrices(adapter: &Adapter, info: &AdapterInfo) -> Option<MatrixSize> {
 /// PCI's number of NVIDIA.
 pub(crate) const NVIDIA: u32 = 0x10de;
 
-/// What was best on an H200, whose cache has 50 MB. Others of its kind have a third of that and more.
+/// On an H200 a layer of 2 MB that waits in the cache makes a token of SmolLM-135M 6 % faster, and the first 8 to 40 MB of a layer of
+/// 34 or 118 MB make one of Llama-1B or -8B 2 to 20 % slower.
 fn ahead_bytes(info: &AdapterInfo, backend: GpuBackend) -> u32 {
     let measured =
         backend == GpuBackend::Vulkan && info.vendor == NVIDIA && info.device_type == DeviceType::DiscreteGpu;
-    if measured { 16 << 20 } else { 0 }
+    if measured { 4 << 20 } else { 0 }
 }
 
 fn enumerate() -> Vec<Adapter> {

@@ -70,6 +70,11 @@ impl Areas {
         Self { n_groups: rows.div_ceil(GROUP), n_units: cols.div_ceil(UNIT), unit: UnitWords::of(ty) }
     }
 
+    /// Of as many row groups of the same tensor.
+    pub(crate) fn with_groups(self, n_groups: usize) -> Self {
+        Self { n_groups, ..self }
+    }
+
     #[cfg(test)]
     pub(crate) fn n_groups(&self) -> usize {
         self.n_groups

@@ -1,6 +1,6 @@
 //! Weights to the device: packed by all threads, in one of two ways.
 //!
-//! Staged, a tensor at a time is packed and copied into a buffer that only the GPU sees. In place, each is packed where the GPU
+//! Staged, each thread packs some rows of a tensor at a time and copies them into a buffer that only the GPU sees. In place, each is packed where the GPU
 //! will read it: `metal_import` does so, where host and GPU have one memory.
 
 use crate::device::Gpu;
@@ -35,34 +35,25 @@ impl Layout<'_> {
     pub(crate) fn stage(&self, gpu: &Gpu, progress: &mut dyn FnMut(f32)) -> Result<Vec<Buffer>, GpuError> {
         let make = |&words: &usize| gpu.private("weights", 4 * words as u64);
         let buffers: Vec<Buffer> = self.lens().iter().map(make).collect();
-        self.pack_each(progress, &mut |buffer, start, words| {
+        let put = |buffer: usize, start: usize, words: &[u32]| {
             gpu.queue.write_buffer(&buffers[buffer], 4 * start as u64, bytemuck::cast_slice(words));
-            // Staging memory is given back only by a submit that has finished.
-            gpu.queue.submit([]);
-        });
-        gpu.wait()?;
-        Ok(buffers)
-    }
-
-    /// Gives `put` each vector and each packed tensor: a buffer, the word of it where that begins, and the words.
-    fn pack_each(&self, progress: &mut dyn FnMut(f32), put: &mut dyn FnMut(usize, usize, &[u32])) {
+        };
         for (buffer, start, values) in self.vectors() {
             put(*buffer, *start, bytemuck::cast_slice(values));
         }
         let mut progress = Progress::new(self, progress);
-        let pack = |job: &Job<'_>| {
-            let mut words = vec![0; job.len_words()];
-            job.pack(&mut words);
-            words
-        };
         on_all_threads(
-            self.jobs().iter().collect(),
-            |job| (job, pack(job)),
-            |(job, words)| {
-                put(job.buffer(), job.start(), &words);
-                progress.add(words.len());
+            self.jobs().iter().flat_map(Job::pieces).collect(),
+            |piece| {
+                let len = piece.pack(put);
+                // Staging memory is given back only by a submit that has finished.
+                gpu.queue.submit([]);
+                len
             },
+            |len| progress.add(len),
         );
+        gpu.wait()?;
+        Ok(buffers)
     }
 
     /// Packs into the buffers' memory, zeroed and at least as long as they are.

@@ -39,6 +39,15 @@ pub(crate) struct Layout<'a> {
     vectors: Vec<(usize, usize, Vec<f32>)>,
 }
 
+/// Row groups of a piece: a megabyte of a large tensor in Q4_0, and thousands of rows of a small one.
+const GROUPS_OF_PIECE: usize = 64;
+
+/// Some row groups of a part.
+pub(crate) struct Piece<'j, 'a> {
+    job: &'j Job<'a>,
+    groups: Range<usize>,
+}
+
 /// A part to be packed.
 pub(crate) struct Job<'a> {
     buffer: usize,
@@ -157,7 +166,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     pub(crate) fn buffer(&self) -> usize {
         self.buffer
     }
@@ -171,8 +180,20 @@ impl Job<'_> {
         self.areas.len_words()
     }
 
+    /// Parts of it with some row groups each, to be packed by themselves.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_, 'a>> {
+        let ends = self.groups.end;
+        let begins = self.groups.clone().step_by(GROUPS_OF_PIECE);
+        begins.map(move |first| Piece { job: self, groups: first..(first + GROUPS_OF_PIECE).min(ends) })
+    }
+
     /// Packs it into `len_words` zeroed words.
     pub(crate) fn pack(&self, words: &mut [u32]) {
+        self.pack_groups(&self.groups, &self.areas, words);
+    }
+
+    /// Packs some of its row groups, of which `areas` are.
+    fn pack_groups(&self, groups: &Range<usize>, areas: &Areas, words: &mut [u32]) {
         let mut first = 0;
         for (i, source) in self.sources.iter().enumerate() {
             let n_groups = source.rows.div_ceil(GROUP);
@@ -182,15 +203,36 @@ impl Job<'_> {
             };
             first += n_groups;
             // Groups of this source that fall into this part.
-            let inside = |g: usize| self.groups.contains(&(offset + g * stride));
+            let inside = |g: usize| groups.contains(&(offset + g * stride));
             let Some(from) = (0..n_groups).find(|&g| inside(g)) else { continue };
             let to = (from..n_groups).take_while(|&g| inside(g)).count() + from;
             let row_bytes = source.ty.row_bytes(source.cols as u64).map_or(0, |n| n as usize);
             let bytes = source.bytes();
             let rows = from * GROUP..(to * GROUP).min(source.rows);
-            let at = (offset + from * stride - self.groups.start, stride);
+            let at = (offset + from * stride - groups.start, stride);
             let rows = &bytes[rows.start * row_bytes..rows.end * row_bytes];
-            pack(source.ty, source.cols, rows, &self.areas, at, words);
+            pack(source.ty, source.cols, rows, areas, at, words);
         }
+    }
+}
+
+impl Piece<'_, '_> {
+    /// Its words, as they go to the buffer: for each area where its words begin there, and the words.
+    pub(crate) fn pack(&self, mut put: impl FnMut(usize, usize, &[u32])) -> usize {
+        let job = self.job;
+        let areas = job.areas.with_groups(self.groups.len());
+        let mut words = vec![0; areas.len_words()];
+        job.pack_groups(&self.groups, &areas, &mut words);
+        let (own, whole) = (areas.starts(), job.areas.starts());
+        let (before, n_groups) = (self.groups.start - job.groups.start, job.groups.len());
+        for (own, whole) in own.windows(2).zip(whole.windows(2)) {
+            let words = &words[own[0]..own[1]];
+            if !words.is_empty() {
+                // The last area may be longer than its groups, to end with a quad: so is the whole.
+                let per_group = (whole[1] - whole[0]) / n_groups;
+                put(job.buffer, job.start + whole[0] + before * per_group, words);
+            }
+        }
+        words.len()
     }
 }

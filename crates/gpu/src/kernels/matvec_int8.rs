@@ -25,9 +25,10 @@ use std::fmt::Write;
 pub(crate) const MOST_TOKENS: usize = 8;
 /// Bytes of X that are staged at a time, if not all of a single row: more would leave too few workgroups to hide latencies.
 const MOST_STAGED_BYTES: usize = 36 << 10;
-/// Columns from which on a row is multiplied in 8 bits, and several rows: with less, there is nothing to gain but latency.
+/// Columns from which on a row is multiplied in 8 bits, and several rows: a row of 576 takes as long in floats (H200), of which the
+/// model then need not lose any; four and eight take 2 and 5 times as long.
 const LEAST_COLS: usize = 2048;
-const LEAST_COLS_OF_ROWS: usize = 2048;
+const LEAST_COLS_OF_ROWS: usize = 512;
 /// Quads that a thread loads of X before it stores them.
 const STAGED_AT_ONCE: usize = 8;
 

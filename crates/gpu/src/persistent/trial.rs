@@ -19,7 +19,7 @@ const SHARES: [(usize, [usize; 2]); 4] = [(0, [256, 1]), (48, [256, 2]), (192, [
 /// Keys in hand at a time.
 const KEYS: usize = 4;
 /// Tokens that are compared with those of the plan of dispatches.
-const TOKENS: usize = 24;
+const TOKENS: usize = 12;
 /// The token that they follow, and one that others follow.
 const FIRST: u32 = 0;
 const OTHER: u32 = 1;

@@ -47,11 +47,13 @@ impl Planner<'_> {
         let first = layers[i].attn_output.first()?.placed;
         let end = layers.get(i + 1).map_or(&self.tensors.output, |next| &next.attn_output).first()?.placed;
         let head_norms = layers[i].head_norms.map_or(first.buffer, |(buffer, _)| buffer);
-        if self.caps.ahead_bytes == 0 || [end.buffer, head_norms] != [first.buffer; 2] {
+        if [end.buffer, head_norms] != [first.buffer; 2] {
             return None;
         }
-        let lines = end.at.quads.checked_sub(first.at.quads)? / (LINE_BYTES / 16);
-        let n_ahead = lines.min(self.caps.ahead_bytes / LINE_BYTES);
+        let n_ahead = end.at.quads.checked_sub(first.at.quads)? / (LINE_BYTES / 16);
+        if n_ahead > self.caps.ahead_bytes / LINE_BYTES {
+            return None;
+        }
         Some((
             first.buffer,
             Ahead { ahead: first.at.quads, n_ahead, columns: 0, unused: self.regions.unused },

@@ -20,6 +20,8 @@ fn packed_in_place_and_staged_are_the_same() {
         (TinyModel { family: "qwen2", ..TinyModel::default() }, 1 << 30, 1),
         (TinyModel { family: "qwen3", tied_head: false, ..TinyModel::default() }, 64 << 10, 64),
         (TinyModel::wide(TensorType::Q4_K), 192 << 10, 64),
+        // Tensors of several pieces.
+        (TinyModel { n_ff: 2304, ..TinyModel::wide(TensorType::Q5_K) }, 1 << 30, 1),
     ] {
         let file = model.gguf();
         let spec = ModelSpec::new(file.metadata(), &file).unwrap();
