@@ -97,6 +97,12 @@ impl Tile {
         self.width
     }
 
+    /// Blocks of each vector.
+    #[inline(always)]
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len() / self.width.max(1)
+    }
+
     /// `[n / 32][T]`, where `T` is the width.
     #[inline(always)]
     pub(crate) fn blocks<const T: usize>(&self) -> &[[QuantBlock; T]] {

@@ -42,15 +42,15 @@ impl Kernels {
         }
         #[cfg(target_arch = "aarch64")]
         {
-            use aarch64::neon::Neon;
+            use aarch64::neon::{self, Neon};
             // SAFETY: every processor of this architecture has NEON.
-            static NEON: Kernels = unsafe { Kernels::of::<Neon<false>>() };
+            static NEON: Kernels = unsafe { Kernels::of::<Neon<{ neon::PLAIN }>>() };
             // SAFETY: handed out below, where it was detected.
-            static DOTPROD: Kernels = unsafe { Kernels::of::<Neon<true>>() };
-            sets.push(&NEON);
-            if aarch64::has_dotprod() {
-                sets.push(&DOTPROD);
-            }
+            static DOTPROD: Kernels = unsafe { Kernels::of::<Neon<{ neon::DOTPROD }>>() };
+            // SAFETY: as above.
+            static I8MM: Kernels = unsafe { Kernels::of::<Neon<{ neon::I8MM }>>() };
+            let detected = [(true, &NEON), (aarch64::has_dotprod(), &DOTPROD), (aarch64::has_i8mm(), &I8MM)];
+            sets.extend(detected.into_iter().filter(|(has, _)| *has).map(|(_, set)| set));
         }
         sets
     }

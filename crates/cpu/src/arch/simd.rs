@@ -36,6 +36,11 @@ pub(crate) trait Simd: Copy {
     const IS_WIDE: bool;
     /// Whether [`dot_wide`](Self::dot_wide) takes bytes as signed.
     const SIGNED_BYTES: bool;
+    /// Whether weights that meet several tiles are unpacked once for all of them.
+    const UNPACKS: bool = false;
+    /// Whether dot products of two tokens are faster together: [`dot_pair`](Self::dot_pair) is used then, and
+    /// [`carry`](Self::carry) does nothing.
+    const PAIRS: bool = false;
 
     /// Names the instruction set.
     ///
@@ -104,6 +109,48 @@ pub(crate) trait Simd: Copy {
     /// After a last [`carry`](Self::carry).
     fn total(self, sum: Self::Sum) -> Self::Ints;
 
+    /// Sums of two tokens, in the form that [`dot_pair`](Self::dot_pair) adds to.
+    #[inline(always)]
+    fn join(self, sums: [Self::Sum; 2]) -> [Self::Sum; 2] {
+        sums
+    }
+
+    /// For two tokens at once: adds the dot product of each lane's eight bytes, four in either of `bytes`, with the token's `x`.
+    /// They are signed, or unsigned of up to 6 bits.
+    #[inline(always)]
+    fn dot_pair(self, sums: [Self::Sum; 2], bytes: [Self::Bytes; 2], x: [&[i8; 8]; 2]) -> [Self::Sum; 2] {
+        dots_apart(self, sums, bytes, x)
+    }
+
+    /// The two tokens' sums again.
+    #[inline(always)]
+    fn part(self, sums: [Self::Sum; 2]) -> [Self::Sum; 2] {
+        sums
+    }
+
     /// Asks for the line at `address` to be brought near; any address will do.
     fn prefetch(self, address: *const u8);
+}
+
+/// [`Simd::dot_pair`] as dot products of one token after the other.
+#[inline(always)]
+pub(super) fn dots_apart<S: Simd>(
+    s: S,
+    sums: [S::Sum; 2],
+    bytes: [S::Bytes; 2],
+    x: [&[i8; 8]; 2],
+) -> [S::Sum; 2] {
+    let [[a, b], [c, d]] = [halves(x[0]), halves(x[1])];
+    [s.dot(s.dot(sums[0], bytes[0], a), bytes[1], b), s.dot(s.dot(sums[1], bytes[0], c), bytes[1], d)]
+}
+
+#[inline(always)]
+fn halves(x: &[i8; 8]) -> [[i8; 4]; 2] {
+    [[x[0], x[1], x[2], x[3]], [x[4], x[5], x[6], x[7]]]
+}
+
+/// Four bytes in the order of memory. Without the closures of `map`, which are functions of their own where inlining ends early.
+#[inline(always)]
+pub(super) fn word([a, b, c, d]: [i8; 4]) -> i32 {
+    i32::from_ne_bytes([a.cast_unsigned(), b.cast_unsigned(), c.cast_unsigned(), d.cast_unsigned()])
 }

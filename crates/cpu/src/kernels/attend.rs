@@ -16,8 +16,6 @@ pub(crate) const SEGMENT: usize = 512;
 const AHEAD: usize = 2;
 /// Half-blocks of keys.
 const HALVES: usize = BLOCK_LEN / LANES;
-/// Vectors of a mixture that are summed up at once, beside up to 6 queries.
-const WIDE: usize = 4;
 
 /// Numbers in the state of one query: maximum and sum (and what fills their vector), then the mixture in whole vectors.
 pub(crate) const fn state_len(head_dim: usize) -> usize {
@@ -85,10 +83,10 @@ fn attend<S: Simd>(s: S, a: &mut Attend<'_>) {
         let left = a.seen.len() - first;
         // As many at once as share a key or value in registers.
         first += match left {
-            6.. if S::IS_WIDE => some::<S, 6>(s, a, first, &mut scores),
-            4.. if S::IS_WIDE => some::<S, 4>(s, a, first, &mut scores),
-            3.. if S::IS_WIDE => some::<S, 3>(s, a, first, &mut scores),
-            2.. => some::<S, 2>(s, a, first, &mut scores),
+            6.. => some::<S, 6>(s, a, first, &mut scores),
+            4.. => some::<S, 4>(s, a, first, &mut scores),
+            3 => some::<S, 3>(s, a, first, &mut scores),
+            2 => some::<S, 2>(s, a, first, &mut scores),
             _ => some::<S, 1>(s, a, first, &mut scores),
         };
     }
@@ -117,16 +115,12 @@ fn some<S: Simd, const N: usize>(s: S, a: &mut Attend<'_>, first: usize, scores:
         (state[0], state[1]) = weigh(s, &mut scores[i][..padded]);
     }
     let states = &mut a.states[first * len..][..N * len];
-    let n_vectors = n.div_ceil(LANES);
-    let mut v = 0;
-    while v < n_vectors {
-        if v + WIDE <= n_vectors {
-            mix::<S, N, WIDE>(s, a.blocks, n, most, v, scores, states);
-            v += WIDE;
-        } else {
-            mix::<S, N, 1>(s, a.blocks, n, most, v, scores, states);
-            v += 1;
-        }
+    // As many sums at once as there are registers for.
+    match N {
+        1 => mix_all::<S, N, 4>(s, a.blocks, n, most, scores, states),
+        2 | 3 if !S::IS_WIDE => mix_all::<S, N, 2>(s, a.blocks, n, most, scores, states),
+        _ if !S::IS_WIDE => mix_all::<S, N, 1>(s, a.blocks, n, most, scores, states),
+        _ => mix_all::<S, N, 4>(s, a.blocks, n, most, scores, states),
     }
     N
 }
@@ -144,23 +138,59 @@ fn score_block<S: Simd, const N: usize>(
     let n = queries[0].len();
     let keys = keys.as_chunks::<LANES>().0;
     let (left, right) = keys.split_at(n);
-    let mut sums = [[s.splat(0.0); HALVES]; N];
-    for (d, (left, right)) in left.iter().zip(right).enumerate() {
-        if let Some(next) = next {
-            // A line a step: both halves of the keys have 32 bytes for each element.
-            s.prefetch(next.as_ptr().wrapping_add(2 * LANES * d).cast());
+    if S::IS_WIDE || N == 1 {
+        score_keys::<S, N, HALVES>(s, queries, [left, right], next, at, scores);
+    } else {
+        let (first, second) = next.map_or((None, None), |next| {
+            let (first, second) = next.split_at(LANES * n);
+            (Some(first), Some(second))
+        });
+        score_keys::<S, N, 1>(s, queries, [left], first, at, scores);
+        score_keys::<S, N, 1>(s, queries, [right], second, at + LANES, scores);
+    }
+}
+
+/// Scores of `H` half-blocks of keys, `[head_dim, 16]` each; `next` is as many that are needed soon.
+#[inline(always)]
+fn score_keys<S: Simd, const N: usize, const H: usize>(
+    s: S,
+    queries: [&[f32]; N],
+    halves: [&[[u16; LANES]]; H],
+    next: Option<&[u16]>,
+    at: usize,
+    scores: &mut Scores,
+) {
+    // Of one length, so that no bounds are checked in the loop.
+    let n = queries[0].len();
+    let (mut queries, mut halves) = (queries, halves);
+    for i in 0..N {
+        queries[i] = &queries[i][..n];
+    }
+    for h in 0..H {
+        halves[h] = &halves[h][..n];
+    }
+    let mut sums = [[s.splat(0.0); H]; N];
+    for d in 0..n {
+        if let Some(next) = next
+            && (H == HALVES || d % 2 == 0)
+        {
+            // Line by line: a half-block has 32 bytes for each element.
+            s.prefetch(next.as_ptr().wrapping_add(H * LANES * d).cast());
         }
-        let keys = [s.load_f16(left), s.load_f16(right)];
+        let mut keys = [s.splat(0.0); H];
+        for h in 0..H {
+            keys[h] = s.load_f16(&halves[h][d]);
+        }
         for i in 0..N {
             let q = s.splat(queries[i][d]);
-            for h in 0..HALVES {
+            for h in 0..H {
                 sums[i][h] = s.mul_add(keys[h], q, sums[i][h]);
             }
         }
     }
     for i in 0..N {
-        let out = scores[i][at..at + BLOCK_LEN].as_chunks_mut::<LANES>().0;
-        for h in 0..HALVES {
+        let out = scores[i][at..at + H * LANES].as_chunks_mut::<LANES>().0;
+        for h in 0..H {
             s.store(sums[i][h], &mut out[h]);
         }
     }
@@ -186,6 +216,29 @@ fn weigh<S: Simd>(s: S, scores: &mut [f32]) -> (f32, f32) {
     (top, s.sum(total))
 }
 
+/// The mixtures of `N` queries, `V` vectors of them at a time.
+#[inline(always)]
+fn mix_all<S: Simd, const N: usize, const V: usize>(
+    s: S,
+    blocks: &[&[u16]],
+    head_dim: usize,
+    n_positions: usize,
+    weights: &Scores,
+    states: &mut [f32],
+) {
+    let n_vectors = head_dim.div_ceil(LANES);
+    let mut v = 0;
+    while v < n_vectors {
+        if v + V <= n_vectors {
+            mix::<S, N, V>(s, blocks, head_dim, n_positions, v, weights, states);
+            v += V;
+        } else {
+            mix::<S, N, 1>(s, blocks, head_dim, n_positions, v, weights, states);
+            v += 1;
+        }
+    }
+}
+
 /// Vectors `v..v + V` of the mixtures of `N` queries.
 #[inline(always)]
 fn mix<S: Simd, const N: usize, const V: usize>(
@@ -203,6 +256,10 @@ fn mix<S: Simd, const N: usize, const V: usize>(
         let next = blocks.get(i + AHEAD).map(|block| block[BLOCK_LEN * head_dim..].as_ptr());
         let values = block[BLOCK_LEN * head_dim..].as_chunks::<LANES>().0;
         let n_valid = (n_positions - start).min(BLOCK_LEN);
+        let mut seen = [&weights[0][..0]; N];
+        for i in 0..N {
+            seen[i] = &weights[i][start..start + n_valid];
+        }
         for (p, value) in values.chunks_exact(n_vectors).take(n_valid).enumerate() {
             let value = &value[v..v + V];
             if let Some(next) = next {
@@ -216,7 +273,7 @@ fn mix<S: Simd, const N: usize, const V: usize>(
                 vectors[j] = s.load_f16(&value[j]);
             }
             for i in 0..N {
-                let weight = s.splat(weights[i][start + p]);
+                let weight = s.splat(seen[i][p]);
                 for j in 0..V {
                     sums[i][j] = s.mul_add(vectors[j], weight, sums[i][j]);
                 }

@@ -195,7 +195,7 @@ impl<'a> QuantGroup<'a> {
         let scale = b / layout.blocks_per_scale();
         let parts = if matches!(layout.scales, Scales::Block) { 0 } else { layout.parts() };
         let min = usize::from(layout.has_min);
-        let [low, high] = layout.planes.map(planes::lines);
+        let [low, high] = [planes::lines(layout.planes[0]), planes::lines(layout.planes[1])];
         Self {
             scales: some(self.scales, scale, 1),
             mins: some(self.mins, scale * min, min),

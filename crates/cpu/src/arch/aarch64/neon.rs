@@ -1,13 +1,21 @@
-//! NEON: four registers for 16 lanes, with the dot product of four bytes a lane where the processor has it (since Armv8.2).
+//! NEON: four registers for 16 lanes, with the dot product of four bytes a lane where the processor has it (since Armv8.2), and
+//! the product of matrices of eight bytes a row (since Armv8.6) for two tokens at once.
 #![allow(unsafe_code, reason = "intrinsics of a detected instruction set")]
 
-use crate::arch::simd::{Kernel, LANES, LINE, Simd};
+use crate::arch::simd::{Kernel, LANES, LINE, Simd, dots_apart, word};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-/// NEON, with the dot product or without.
+/// NEON alone.
+pub(in crate::arch) const PLAIN: u8 = 0;
+/// NEON and dot products.
+pub(in crate::arch) const DOTPROD: u8 = 1;
+/// NEON, dot products and matrix products.
+pub(in crate::arch) const I8MM: u8 = 2;
+
+/// NEON, with what `HAS` says.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::arch) struct Neon<const DOTPROD: bool>(());
+pub(in crate::arch) struct Neon<const HAS: u8>(());
 
 /// An expression of intrinsics in a method of [`Neon`].
 macro_rules! neon {
@@ -46,16 +54,21 @@ macro_rules! each {
     };
 }
 
-impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
+impl<const HAS: u8> Simd for Neon<HAS> {
     type Floats = [float32x4_t; 4];
     type Ints = [int32x4_t; 4];
     type Bytes = [uint8x16_t; 4];
     type Sum = [int32x4_t; 4];
 
-    const NAME: &'static str = if DOTPROD { "NEON dotprod" } else { "NEON" };
+    const NAME: &'static str = match HAS {
+        PLAIN => "NEON",
+        DOTPROD => "NEON dotprod",
+        _ => "NEON i8mm",
+    };
     const TOKENS: usize = 2;
     const IS_WIDE: bool = false;
     const SIGNED_BYTES: bool = true;
+    const PAIRS: bool = HAS >= I8MM;
 
     unsafe fn assume() -> Self {
         Self(())
@@ -71,8 +84,17 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         fn dotprod<K: Kernel>(s: impl Simd, kernel: K) -> K::Output {
             kernel.call(s)
         }
-        // SAFETY: a value with DOTPROD exists only where the processor has it.
-        if DOTPROD { unsafe { dotprod(self, kernel) } } else { neon!(plain(self, kernel)) }
+        #[target_feature(enable = "neon,dotprod,i8mm")]
+        fn i8mm<K: Kernel>(s: impl Simd, kernel: K) -> K::Output {
+            kernel.call(s)
+        }
+        match HAS {
+            PLAIN => neon!(plain(self, kernel)),
+            // SAFETY: such a value exists only where the processor has dot products.
+            DOTPROD => unsafe { dotprod(self, kernel) },
+            // SAFETY: such a value exists only where the processor has both.
+            _ => unsafe { i8mm(self, kernel) },
+        }
     }
 
     #[inline(always)]
@@ -246,9 +268,8 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
 
     #[inline(always)]
     fn dot(self, sum: Self::Sum, bytes: Self::Bytes, x: [i8; 4]) -> Self::Sum {
-        let x = i32::from_ne_bytes(x.map(i8::cast_unsigned));
-        let x = neon!(vreinterpretq_s8_s32(vdupq_n_s32(x)));
-        if DOTPROD {
+        let x = neon!(vreinterpretq_s8_s32(vdupq_n_s32(word(x))));
+        if HAS >= DOTPROD {
             each!(i => sdot(sum[i], vreinterpretq_s8_u8(bytes[i]), x))
         } else {
             each!(i => multiply_pairs(sum[i], vreinterpretq_s8_u8(bytes[i]), x))
@@ -268,6 +289,45 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     #[inline(always)]
     fn total(self, sum: Self::Sum) -> Self::Ints {
         sum
+    }
+
+    /// Register by register two rows of both tokens: row 0 of either, row 1 of either.
+    #[inline(always)]
+    fn join(self, sums: [Self::Sum; 2]) -> [Self::Sum; 2] {
+        if !Self::PAIRS {
+            return sums;
+        }
+        let low = each!(i => vzip1q_s32(sums[0][i], sums[1][i]));
+        let high = each!(i => vzip2q_s32(sums[0][i], sums[1][i]));
+        [[low[0], high[0], low[1], high[1]], [low[2], high[2], low[3], high[3]]]
+    }
+
+    #[inline(always)]
+    fn dot_pair(self, sums: [Self::Sum; 2], bytes: [Self::Bytes; 2], x: [&[i8; 8]; 2]) -> [Self::Sum; 2] {
+        if !Self::PAIRS {
+            return dots_apart(self, sums, bytes, x);
+        }
+        let x = neon!(vcombine_s8(vld1_s8(x[0].as_ptr()), vld1_s8(x[1].as_ptr())));
+        // Four bytes of each of four rows twice, to eight of each of two.
+        let words =
+            [each!(i => vreinterpretq_s32_u8(bytes[0][i])), each!(i => vreinterpretq_s32_u8(bytes[1][i]))];
+        let low = each!(i => vreinterpretq_s8_s32(vzip1q_s32(words[0][i], words[1][i])));
+        let high = each!(i => vreinterpretq_s8_s32(vzip2q_s32(words[0][i], words[1][i])));
+        let rows = [[low[0], high[0], low[1], high[1]], [low[2], high[2], low[3], high[3]]];
+        [each!(i => smmla(sums[0][i], rows[0][i], x)), each!(i => smmla(sums[1][i], rows[1][i], x))]
+    }
+
+    #[inline(always)]
+    fn part(self, sums: [Self::Sum; 2]) -> [Self::Sum; 2] {
+        if !Self::PAIRS {
+            return sums;
+        }
+        let all =
+            [sums[0][0], sums[0][1], sums[0][2], sums[0][3], sums[1][0], sums[1][1], sums[1][2], sums[1][3]];
+        [
+            each!(i => vuzp1q_s32(all[2 * i], all[2 * i + 1])),
+            each!(i => vuzp2q_s32(all[2 * i], all[2 * i + 1])),
+        ]
     }
 
     #[inline(always)]
@@ -299,7 +359,27 @@ unsafe fn sdot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     sum
 }
 
-/// The same without dot products. Two products of at most 128 * 127 fit 16 bits.
+/// Adds the product of two rows of eight bytes with two columns of them, row by row; the intrinsic for it is not stable.
+///
+/// # Safety
+/// The processor has matrix products.
+#[inline(always)]
+unsafe fn smmla(sum: int32x4_t, rows: int8x16_t, columns: int8x16_t) -> int32x4_t {
+    let mut sum = sum;
+    // SAFETY: the instruction works on registers alone, and the caller promised that it is there.
+    unsafe {
+        asm!(
+            "smmla {sum:v}.4s, {rows:v}.16b, {columns:v}.16b",
+            sum = inout(vreg) sum,
+            rows = in(vreg) rows,
+            columns = in(vreg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// The dot products of [`sdot`] without the instruction. Two products of at most 128 * 127 fit 16 bits.
 #[inline(always)]
 fn multiply_pairs(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     let low = neon!(vmull_s8(vget_low_s8(a), vget_low_s8(b)));

@@ -1,7 +1,7 @@
 //! AVX-512 with VNNI: one register for 16 lanes, and a dot product of four bytes a lane in one instruction.
 #![allow(unsafe_code, reason = "intrinsics of a detected instruction set")]
 
-use crate::arch::simd::{Kernel, LANES, LINE, Simd};
+use crate::arch::simd::{Kernel, LANES, LINE, Simd, word};
 use std::arch::x86_64::*;
 
 /// AVX-512 F, BW, VL, DQ and VNNI, and what AVX2 has.
@@ -219,8 +219,3 @@ impl Simd for Avx512 {
 }
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-
-#[inline(always)]
-fn word(x: [i8; 4]) -> i32 {
-    i32::from_ne_bytes(x.map(i8::cast_unsigned))
-}
