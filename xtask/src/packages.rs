@@ -12,6 +12,7 @@ struct Need {
     is_there: fn() -> bool,
 }
 
+/// Of `cargo xtask test`.
 const NEEDS: [Need; 2] = [
     Need {
         what: "a Vulkan driver, of a GPU or in software",
@@ -21,13 +22,36 @@ const NEEDS: [Need; 2] = [
     Need { what: "a C++ compiler", packages: &["g++"], is_there: compiler },
 ];
 
+/// Of `cargo xtask arm-check`.
+const ARM_NEEDS: [Need; 2] = [
+    Need {
+        what: "qemu's emulation of Arm processors",
+        packages: &["qemu-user"],
+        is_there: || succeeds("qemu-aarch64", &["--version"]),
+    },
+    Need {
+        what: "a C compiler for 64-bit Arm, which links",
+        packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        is_there: || succeeds("aarch64-linux-gnu-gcc", &["--version"]),
+    },
+];
+
 /// Installs what is missing, where that can be done without asking; says what to install otherwise. Only Linux is so sparing: the
 /// other systems come with what the tests need.
 pub(crate) fn ensure() -> Result<()> {
+    if cfg!(target_os = "linux") { install_missing(&NEEDS) } else { Ok(()) }
+}
+
+/// The same for tests of Arm code, which only Linux can run on other processors.
+pub(crate) fn ensure_for_arm() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        return Ok(());
+        bail!("Arm code runs under qemu on Linux only");
     }
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+    install_missing(&ARM_NEEDS)
+}
+
+fn install_missing(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
