@@ -20,7 +20,10 @@ impl<T: Clone + Default> Shared<T> {
 
 impl<T> Shared<T> {
     pub(crate) fn from_vec(elements: Vec<T>) -> Self {
-        Self(elements.into_iter().map(UnsafeCell::new).collect())
+        // Not element by element: zeros that nobody has touched take no memory.
+        let elements = Box::into_raw(elements.into_boxed_slice()) as *mut [UnsafeCell<T>];
+        // SAFETY: UnsafeCell<T> has the layout of T, and the box was given up.
+        Self(unsafe { Box::from_raw(elements) })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::layout::{BLOCK, LAYOUTS, Layout, QUANTISED, Scales};
 use super::planes;
-use crate::arch::LANES;
+use crate::arch::{LANES, LINE};
 use gguf::TensorType;
 use gguf::format::Unit;
 
@@ -12,8 +12,8 @@ pub(super) fn pack(format: usize, rows: &[u8], cols: usize, group: &mut [u8]) {
     let row_bytes = cols / ty.block_len() * ty.block_bytes();
     for (r, row) in rows.chunks_exact(row_bytes).enumerate() {
         match ty {
-            TensorType::Q4_0 => pack_row(&layout, r, cols, group, row.as_chunks().0.iter().map(q4_0)),
-            TensorType::Q8_0 => pack_row(&layout, r, cols, group, row.as_chunks().0.iter().map(q8_0)),
+            TensorType::Q4_0 => pack_words(&layout, r, cols, group, row.as_chunks().0.iter().map(q4_0)),
+            TensorType::Q8_0 => pack_words(&layout, r, cols, group, row.as_chunks().0.iter().map(q8_0)),
             _ => {
                 let units = (0..cols / BLOCK).map_while(|u| Unit::of(ty, row, u));
                 pack_row(&layout, r, cols, group, units);
@@ -54,27 +54,48 @@ fn pack_row(layout: &Layout, row: usize, cols: usize, group: &mut [u8], units: i
     }
 }
 
-/// The units of these two are read here, for speed: most files are made of them.
-fn q4_0(block: &[u8; 18]) -> Unit {
-    let quants = &block[gguf::format::q4_0::QS_AT..];
-    let mut q = [0; BLOCK];
-    for (i, byte) in quants.iter().enumerate() {
-        q[i] = byte & 15;
-        q[i + 16] = byte >> 4;
+/// Packs a row of blocks with one scale and one plane of `N` lines: the scale's bits, and four bytes for each line.
+fn pack_words<const N: usize>(
+    layout: &Layout,
+    row: usize,
+    cols: usize,
+    group: &mut [u8],
+    blocks: impl Iterator<Item = ([u8; 2], [u32; N])>,
+) {
+    let regions = layout.regions(cols);
+    let (scales, planes) = group.split_at_mut(regions.range(4).start);
+    let lines = planes.as_chunks_mut::<LINE>().0.as_chunks_mut::<N>().0;
+    for ((scale, words), (scales, lines)) in
+        blocks.zip(scales.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut().zip(lines))
+    {
+        let bits = u16::from_le_bytes(scale);
+        scales.as_chunks_mut::<2>().0[row] = bits.to_ne_bytes();
+        for (word, line) in words.into_iter().zip(lines) {
+            line.as_chunks_mut::<4>().0[row] = word.to_le_bytes();
+        }
     }
-    plain(q, [block[0], block[1]])
 }
 
-fn q8_0(block: &[u8; 34]) -> Unit {
-    let mut q = [0; BLOCK];
-    for (q, byte) in q.iter_mut().zip(&block[gguf::format::q8_0::QS_AT..]) {
-        *q = byte ^ 0x80;
-    }
-    plain(q, [block[0], block[1]])
+/// These two are read here, for speed: most files are made of them. A line has one field of four weights in its low bits and the
+/// next in its high ones; the file's block has the first four fields in its low bits, the other four in its high ones.
+fn q4_0(block: &[u8; 18]) -> ([u8; 2], [u32; 4]) {
+    const LOW: u32 = 0x0f0f_0f0f;
+    let quants = block[gguf::format::q4_0::QS_AT..].as_chunks().0;
+    let words: [u32; 4] = std::array::from_fn(|i| u32::from_le_bytes(quants[i]));
+    let low = |a: u32, b: u32| a & LOW | (b & LOW) << 4;
+    let high = |a: u32, b: u32| a >> 4 & LOW | b & !LOW;
+    let lines = [
+        low(words[0], words[1]),
+        low(words[2], words[3]),
+        high(words[0], words[1]),
+        high(words[2], words[3]),
+    ];
+    ([block[0], block[1]], lines)
 }
 
-fn plain(q: [u8; BLOCK], d: [u8; 2]) -> Unit {
-    Unit { q, scale: [1; 2], min: [0; 2], d: u16::from_le_bytes(d), dmin: 0 }
+fn q8_0(block: &[u8; 34]) -> ([u8; 2], [u32; 8]) {
+    let quants = block[gguf::format::q8_0::QS_AT..].as_chunks().0;
+    ([block[0], block[1]], std::array::from_fn(|i| u32::from_le_bytes(quants[i]) ^ 0x8080_8080))
 }
 
 /// Decodes row `row` of a group.
