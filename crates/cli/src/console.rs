@@ -34,6 +34,11 @@ impl Console {
         !self.quiet && std::io::stderr().is_terminal()
     }
 
+    /// Whether [`detail`](Self::detail) says anything.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// A line that the user wants to see, unless asked to be quiet.
     pub(crate) fn info(&self, line: impl Display) {
         if !self.quiet {

@@ -76,11 +76,24 @@ pub(crate) fn load(
         units::bytes(memory.kv_bytes),
         units::bytes(memory.scratch_bytes)
     ));
+    if console.is_verbose()
+        && let Some(large) = model.large_page_bytes()
+    {
+        console.detail(large_pages(large, memory.weights_bytes));
+    }
     if let Some(tokenizer) = model.tokenizer() {
         let stops: Vec<_> = tokenizer.stop_ids().iter().filter_map(|&id| tokenizer.token_text(id)).collect();
         console.detail(format_args!("tokenizer: {}, stops at {}", tokenizer.kind(), stops.join(" ")));
     }
     Ok(model)
+}
+
+/// Without large pages decoding is slower, and this line is where it shows.
+fn large_pages(granted: u64, of: u64) -> String {
+    match granted {
+        0 => format!("large pages: none granted for weights of {}", units::bytes(of)),
+        _ => format!("large pages: {} granted for weights of {}", units::bytes(granted), units::bytes(of)),
+    }
 }
 
 /// The device in a line: `CPU: x86_64 AVX-512, 2 threads`.

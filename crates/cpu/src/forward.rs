@@ -115,12 +115,6 @@ impl CpuForwardPass {
         &self.notes
     }
 
-    /// Bytes of the weights that lie in large pages, where the system tells (Linux).
-    #[must_use]
-    pub fn large_page_bytes(&self) -> Option<u64> {
-        self.weights.arena.large_page_bytes()
-    }
-
     /// Takes rows in and computes them; their logits are in the scratch buffer then. Gives how many want them.
     fn compute(&mut self, rows: &[Row], greedy: bool) -> Result<usize, ForwardError> {
         self.blocks.append(rows)?;
@@ -185,6 +179,11 @@ impl ForwardPass for CpuForwardPass {
             kv_bytes: self.kv.len_bytes(),
             scratch_bytes: self.scratch.len_bytes(),
         }
+    }
+
+    /// Told by Linux alone.
+    fn large_page_bytes(&self) -> Option<u64> {
+        self.weights.arena.large_page_bytes()
     }
 
     fn context_len(&self) -> usize {

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) choice: DeviceChoice,
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) allow_software_gpu: bool,
     #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of the GPU engine"))]
     pub(crate) decode: DecodeMode,
@@ -67,6 +66,11 @@ pub(crate) fn place(
         DeviceChoice::Backend { backend, index } => {
             gpu_engine::place(spec, weights, request, Some((backend, index)), progress)
         }
+        DeviceChoice::Auto if needs_no_search(request) => {
+            let mut placed = on_cpu(spec, weights, request, progress)?;
+            placed.notes.insert(0, format!("running on the CPU: no usable GPU: {NO_GPU}"));
+            Ok(placed)
+        }
         DeviceChoice::Auto => match gpu_engine::place(spec, weights, request, None, progress) {
             // Nothing to tell: nobody who has built it so waits for a GPU.
             Err(LoadError::NoGpuEngine) => on_cpu(spec, weights, request, progress),
@@ -78,6 +82,13 @@ pub(crate) fn place(
             placed => placed,
         },
     }
+}
+
+const NO_GPU: &str = "the system has no device of one (/dev/dri and the like)";
+
+/// Whether it is plain that there is no GPU: drivers take longer to find out than a small model takes to load.
+fn needs_no_search(request: &Request) -> bool {
+    cfg!(feature = "gpu") && !request.allow_software_gpu && !system::may_have_gpu()
 }
 
 /// Why it is the CPU. What a driver has to say of a shader fills a page, of which the first line must do.

@@ -89,6 +89,12 @@ impl Model {
         self.forward.memory()
     }
 
+    /// Bytes of the weights that lie in large pages of main memory; `None` on a GPU, and where the system does not tell.
+    #[must_use]
+    pub fn large_page_bytes(&self) -> Option<u64> {
+        self.forward.large_page_bytes()
+    }
+
     /// Positions that a session may hold.
     #[must_use]
     pub fn context_len(&self) -> usize {

@@ -66,6 +66,13 @@ pub(crate) fn available_bytes() -> u64 {
     memory().as_ref().map_or(u64::MAX, free)
 }
 
+/// Whether a driver could find a GPU. On Linux each talks to its GPU through a node in /dev; of other systems nothing is known here.
+pub(crate) fn may_have_gpu() -> bool {
+    // In this order: nearly all, NVIDIA's own driver, Windows' GPUs in WSL, Adreno and Mali with their makers' drivers.
+    const NODES: [&str; 5] = ["/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"];
+    !cfg!(target_os = "linux") || NODES.iter().any(|node| std::path::Path::new(node).exists())
+}
+
 fn memory() -> Option<System> {
     let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     System::new_with_specifics(ram).ok()

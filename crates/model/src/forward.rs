@@ -107,6 +107,11 @@ pub trait ForwardPass: Send {
     /// Memory held.
     fn memory(&self) -> MemoryUse;
 
+    /// Bytes of the weights that lie in large pages, on a backend that asks the system for them and a system that tells.
+    fn large_page_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Positions that a sequence may hold.
     fn context_len(&self) -> usize;
 

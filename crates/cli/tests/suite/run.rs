@@ -31,6 +31,18 @@ fn the_text_goes_to_stdout_and_the_rest_to_stderr() {
     assert!(!stdout(program().args(args).arg(&tiny).arg("--no-display-prompt")).starts_with("the end"));
 }
 
+/// Whether any are granted is the system's business.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loud_run_tells_whether_the_weights_lie_in_large_pages() {
+    let models = Models::new();
+    let args = ["run", "-p", "the", "-n", "1", "-v", "-m"];
+    let (code, _, messages) = outcome(program().args(args).arg(models.tiny()));
+    assert_eq!(code, 0, "{messages}");
+    let line = messages.lines().find(|line| line.starts_with("large pages: "));
+    assert!(line.is_some_and(|line| line.contains(" granted for weights of ")), "{messages}");
+}
+
 #[test]
 fn a_seed_and_temperature_0_give_the_same_text_again() {
     let models = Models::new();
