@@ -70,11 +70,11 @@ impl Shape {
             1 if long => (2, 1, 1, 8),
             1 if groups == 2 && n_units > 64 => (2, 1, 2, 16),
             1 => (2, 2, 1, 8),
+            // Of several tokens the units in flight are as many whatever their number, so that each has the sums that it would have alone.
             _ if n_units < 64 => (1, 1, 1, 8),
-            ..=4 if !long => (2, 1, 1, 8),
-            ..=4 => (1, 2, 1, 8),
-            _ if long && groups == 1 => (1, 4, 1, 8),
-            _ => (2, 2, 1, 8),
+            _ if long => (1, 2, 1, 4 * groups),
+            ..=4 => (2, 1, 1, 8),
+            _ => (2, 2, 1, 16),
         };
         let teams = teams.min(most / slices).max(1);
         debug_assert!(n_blocks.is_multiple_of(teams * blocks * sets), "row groups have four blocks");

@@ -1,6 +1,6 @@
 //! The whole pass against the f64 reference and against itself: one by one, as prompts, ahead of the host, in batches.
 
-use crate::{AdapterChoice, GpuForwardPass, GpuOptions};
+use crate::{Activations, AdapterChoice, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{Choice, ForwardError, ForwardPass, ModelSpec, Reference, Rounding, Row, SequenceId, Weights};
 use std::ops::ControlFlow;
@@ -15,7 +15,8 @@ const LOGITS_OF_HALVES: f64 = 5e-3;
 
 pub(super) fn options(context_len: usize) -> GpuOptions {
     let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
-    GpuOptions { adapter, context_len, ..GpuOptions::default() }
+    // What is compared with the reference here is floats, whatever the device would choose; `forward_int8` has the rest.
+    GpuOptions { adapter, context_len, activations: Activations::F32, ..GpuOptions::default() }
 }
 
 /// The backend and the oracle, for `model`.
