@@ -3,7 +3,6 @@
 use crate::buffer::Readback;
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
-use crate::load::MOST_ROWS;
 use crate::plan::Step;
 use crate::planner::{Batch, Planner, Run};
 use crate::scratch::Scratch;
@@ -27,7 +26,7 @@ impl GpuForwardPass {
             let Self { machine: m, batch_regions, .. } = &*self;
             self.batch = Some(Scratch::new(&m.gpu, &m.pipelines, *batch_regions, &m.tables, &m.tokens));
         }
-        rows.chunks(self.batch_regions.n_rows.min(MOST_ROWS)).try_for_each(|chunk| self.run_chunk(chunk))
+        rows.chunks(self.batch_regions.n_rows).try_for_each(|chunk| self.run_chunk(chunk))
     }
 
     /// The first logits come with the rows, in one submit; more of them than there is room for at a time follow.

@@ -1,9 +1,10 @@
 //! From weights to a model on a device.
 
 use crate::decode::Flight;
-use crate::device::Gpu;
+use crate::device::{Caps, Gpu};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
+use crate::kernels::gemm_choice;
 use crate::kv_cache::{KvCache, KvLayout};
 use crate::limits;
 use crate::machine::Machine;
@@ -20,8 +21,12 @@ use crate::token_plans::TokenPlans;
 use crate::upload::Upload;
 use model::{Choice, DeviceInfo, DeviceKind, KvBlocks, ModelSpec, Weights};
 
-/// Rows that are computed at once, at most.
-pub(crate) const MOST_ROWS: usize = 512;
+/// Rows that are computed at once, at most: small models are faster the more there are.
+const MOST_ROWS: usize = 2048;
+/// More than these are computed at once where their intermediate results take no more than so many bytes.
+const FEWER_ROWS: usize = 512;
+const MOST_BATCH_BYTES: u64 = 96 << 20;
+const LEAST_ROWS: usize = 8;
 /// Rows whose logits are computed at once.
 const MOST_LOGITS: usize = 32;
 
@@ -45,7 +50,7 @@ impl GpuForwardPass {
         let blocks = KvBlocks::new(context_len, options.n_sequences.max(1), spec.n_vocab);
         let kv_layout = KvLayout::new(spec, blocks.n_blocks(), gpu.caps.max_binding)?;
         let token_regions = Regions::token(spec, tensors.gate_apart());
-        let batch_regions = batch_regions(spec, &tensors, gpu.caps.max_binding)?;
+        let batch_regions = batch_regions(spec, &tensors, gpu.caps)?;
         let tables_at = Tables::new(spec, context_len, blocks.n_blocks(), batch_regions.n_rows);
         let n_ids = context_len + 1 + batch_regions.n_rows;
         let mut memory = MemoryPlan {
@@ -122,17 +127,25 @@ impl GpuForwardPass {
     }
 }
 
-/// Regions for as many rows as a binding has room for.
-fn batch_regions(spec: &ModelSpec, tensors: &Tensors, max_binding: u64) -> Result<Regions, GpuError> {
+/// Regions for as many rows as pay and a binding has room for.
+fn batch_regions(spec: &ModelSpec, tensors: &Tensors, caps: Caps) -> Result<Regions, GpuError> {
     let sizes = std::iter::successors(Some((MOST_ROWS, MOST_LOGITS)), |&(rows, logits)| {
-        (rows > 8).then_some((rows / 2, (logits / 2).max(1)))
+        let fewer = if rows <= FEWER_ROWS { (logits / 2).max(1) } else { logits };
+        (rows > LEAST_ROWS).then_some((rows / 2, fewer))
     });
-    let mut regions = sizes.map(|(rows, logits)| Regions::batch(spec, tensors.gate_apart(), rows, logits));
-    regions.find(|regions| 4 * regions.len as u64 <= max_binding.min(1 << 32)).ok_or_else(|| {
-        GpuError::Unsupported {
-            what: format!(
-                "the intermediate results of 8 rows do not fit the {max_binding} bytes that it binds"
-            ),
-        }
+    let mut regions = sizes.map(|(rows, logits)| {
+        let n_partials = gemm_choice::most_partials(rows.min(FEWER_ROWS), caps);
+        Regions::batch(spec, tensors.gate_apart(), [rows, logits, n_partials])
+    });
+    let max_binding = caps.max_binding.min(1 << 32);
+    let fits = |regions: &Regions| match 4 * regions.len as u64 {
+        bytes if regions.n_rows > FEWER_ROWS => bytes <= MOST_BATCH_BYTES.min(max_binding),
+        bytes => bytes <= max_binding,
+    };
+    regions.find(fits).ok_or_else(|| GpuError::Unsupported {
+        what: format!(
+            "the intermediate results of {LEAST_ROWS} rows do not fit the {} bytes that it binds",
+            caps.max_binding
+        ),
     })
 }

@@ -8,10 +8,10 @@ use crate::plan::Step;
 use crate::tables::Tables;
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, SubmissionIndex};
 
-/// Steps of the first piece of a batch, and how many times as many the next one has. The host records a step in 2 us, and a device
-/// takes longer than that for one of a prompt.
-const FIRST_STEPS: usize = 8;
-const GROWTH: usize = 5;
+/// Steps of the first piece of a batch, and how many times as many the next one has: the host records a step in 2 to 4 us, and a
+/// device takes at least twice that for one of a prompt.
+const FIRST_STEPS: usize = 12;
+const GROWTH: usize = 2;
 
 /// The device, the kernels, and every buffer that plans share.
 #[derive(Debug)]

@@ -84,7 +84,18 @@ impl Profile {
             return Ok(());
         };
         let (scratch, steps) = (scratch.group.clone(), plan.steps.clone());
+        self.device(&title, &scratch, &steps)?;
         self.steps(&title, &scratch, &steps, &[0])
+    }
+
+    /// All steps in one submit, with no look at the clock between them.
+    fn device(&mut self, title: &str, scratch: &BindGroup, steps: &[Step]) -> Result<(), GpuError> {
+        let clock = &self.clock;
+        let mut times = (0..RUNS)
+            .map(|_| Ok(clock.times(&self.pass, scratch, steps, &[0], steps.len())?.iter().sum()))
+            .collect::<Result<Vec<f64>, GpuError>>()?;
+        self.add(format!("{title}, device"), median(&mut times));
+        Ok(())
     }
 
     /// What the host does for rows that fit at once, one thing after another.
@@ -158,7 +169,7 @@ impl Profile {
         let mut best: Option<Vec<f64>> = None;
         let begun = Instant::now();
         for run in 0.. {
-            let times = self.clock.times(&self.pass, scratch, steps, positions)?;
+            let times = self.clock.times(&self.pass, scratch, steps, positions, 1)?;
             if best.as_ref().is_none_or(|best| times.iter().sum::<f64>() < best.iter().sum::<f64>()) {
                 best = Some(times);
             }
@@ -209,25 +220,26 @@ impl Clock {
         Ok(Self { queries, ticks, period: f64::from(gpu.queue.get_timestamp_period()) })
     }
 
-    /// Microseconds of the steps at each position, one after another, in one submit.
+    /// Microseconds of the steps at each position, one after another, in one submit, with a look at the clock every so many steps.
     fn times(
         &self,
         pass: &GpuForwardPass,
         scratch: &BindGroup,
         steps: &[Step],
         positions: &[u32],
+        every: usize,
     ) -> Result<Vec<f64>, GpuError> {
         let machine = &pass.machine;
-        let n = steps.len() * positions.len() + 1;
+        let n = steps.len() * positions.len() / every + 1;
         if n > wgpu::QUERY_SET_MAX_QUERIES as usize {
             return Err(GpuError::Unsupported { what: format!("a look at the clock after {n} steps") });
         }
         machine.submit(
             |pass| {
-                let mut looks = 0..;
+                let mut steps_done = 0..;
                 let mut look = |pass: &mut wgpu::ComputePass<'_>| {
-                    if let Some(i) = looks.next() {
-                        pass.write_timestamp(&self.queries, i);
+                    if let Some(done) = steps_done.next().filter(|done| done % every == 0) {
+                        pass.write_timestamp(&self.queries, (done / every) as u32);
                     }
                 };
                 look(pass);

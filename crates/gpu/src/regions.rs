@@ -41,6 +41,9 @@ impl Region {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Regions {
     pub(crate) hidden: Region,
+    /// What products in parts of the columns leave beside the hidden states, `n_partials` rows in all.
+    pub(crate) partials: Region,
+    pub(crate) n_partials: usize,
     /// The hidden state after a norm; for one row the norms are part of other kernels.
     pub(crate) normed: Region,
     /// Q, K and V, which begin where [`qkv_starts`] says.
@@ -72,15 +75,19 @@ pub(crate) fn heads(spec: &ModelSpec) -> Heads {
 impl Regions {
     /// For one row.
     pub(crate) fn token(spec: &ModelSpec, gate_apart: bool) -> Self {
-        Self::new(spec, gate_apart, 1, 1)
+        Self::new(spec, gate_apart, [1, 1, 0])
     }
 
-    /// For `n_rows` rows, the logits of `n_logits` of them at a time.
-    pub(crate) fn batch(spec: &ModelSpec, gate_apart: bool, n_rows: usize, n_logits: usize) -> Self {
-        Self::new(spec, gate_apart, n_rows, n_logits)
+    /// For `n_rows` rows, the logits of `n_logits` of them at a time, and `n_partials` rows of partial sums.
+    pub(crate) fn batch(
+        spec: &ModelSpec,
+        gate_apart: bool,
+        [n_rows, n_logits, n_partials]: [usize; 3],
+    ) -> Self {
+        Self::new(spec, gate_apart, [n_rows, n_logits, n_partials])
     }
 
-    fn new(spec: &ModelSpec, gate_apart: bool, n_rows: usize, n_logits: usize) -> Self {
+    fn new(spec: &ModelSpec, gate_apart: bool, [n_rows, n_logits, n_partials]: [usize; 3]) -> Self {
         let mut len = 0;
         let mut take = |rows: usize, n: usize| {
             let (at, stride) = (len as u32, n.next_multiple_of(GROUP));
@@ -99,6 +106,8 @@ impl Regions {
         let best = TopCandidates { n_vocab: spec.n_vocab, penalties: false }.len_best();
         let regions = Self {
             hidden: take(n_rows, spec.n_embd),
+            partials: take(n_partials, spec.n_embd),
+            n_partials,
             normed: take(if n_rows > 1 { n_rows } else { 0 }, spec.n_embd),
             qkv: take(n_rows, qkv_starts(spec)[3]),
             attended: take(n_rows, spec.q_dim()),

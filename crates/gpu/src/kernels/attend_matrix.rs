@@ -1,9 +1,9 @@
 //! Attention of many rows of one sequence on matrix units; what comes in and out is as in `attend_prompt`.
 //!
-//! Requires: `Caps::matrices`; heads of 32 or of a multiple of 64, which four subgroups can share. Launch: a workgroup of four subgroups for a head and a tile of 32
-//! rows.
+//! Requires: `Caps::matrices`; heads of 32 or of a multiple of 64, which four subgroups can share. Launch: a workgroup for a head
+//! and a tile of 32 rows, of one team of four subgroups or of two.
 //!
-//! A tile goes through blocks of 32 or 64 keys. Scores leave the matrices through workgroup memory, where they become shares in
+//! A tile goes through blocks of 32 keys; two teams take turns, and their sums meet in the end. Scores leave the matrices through workgroup memory, where they become shares in
 //! f16. Sums stay in the matrices, which cannot be scaled there: shares are relative to a top score that is kept until another is
 //! 2^10 times its weight, and only then all sums go through workgroup memory once.
 //! Numerics: queries, keys, values and shares in f16, products and sums in f32: scores are within 2^-10 of the sum of their
@@ -18,17 +18,23 @@ use crate::shader::Shader;
 use std::fmt::Write;
 
 pub(super) const ROWS: usize = 32;
+/// Keys of a block: those of 64 leave fewer workgroups room.
+const KEYS: usize = 32;
+/// Threads and subgroups of a team.
 const THREADS: usize = 128;
 const SUBGROUPS: usize = 4;
-/// Edge of the blocks in which sums leave the matrices.
-const BLOCK: usize = 16;
+/// Subgroups along the rows and along the keys when scores are made.
+const SCORE_GRID: (usize, usize) = (2, 2);
+/// Workgroups that leave room on the multiprocessors of the device that this was measured on (H200, 132).
+const FEW_WORKGROUPS: usize = 264;
+/// Longest heads whose queries stay in matrices.
+const LONGEST_KEPT: usize = 128;
 
 /// A variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AttendMatrix {
     heads: Heads,
-    /// Keys of a block.
-    keys: usize,
+    teams: usize,
     size: MatrixSize,
     /// Of the output.
     out: Floats,
@@ -37,19 +43,24 @@ pub(crate) struct AttendMatrix {
 }
 
 impl AttendMatrix {
-    /// The variant with the most keys that fits the workgroup memory, if these heads have one.
-    pub(crate) fn new(heads: Heads, caps: Caps) -> Option<Self> {
+    /// The fastest variant for `n_rows` rows that fits the workgroup memory, if these heads have one.
+    pub(crate) fn new(heads: Heads, n_rows: usize, caps: Caps) -> Option<Self> {
         let shared = heads.head_dim == 32 || heads.head_dim.is_multiple_of(64);
         // Its matrices begin as zeros by themselves, which Metal's specification does not promise of those of 8.
         let size = caps.matrices.filter(|&size| shared && size != MatrixSize::Eight)?;
         let fits = |this: &Self| this.workgroup_bytes() <= caps.workgroup_memory as usize;
-        [64, 32].map(|keys| Self { heads, keys, size, out: Floats::F32, ahead: false }).into_iter().find(fits)
+        let of = |teams| Self { heads, teams, size, out: Floats::F32, ahead: false };
+        // A second team halves what there is to wait for, where multiprocessors have nothing else to do meanwhile.
+        let few = heads.n_heads * n_rows.div_ceil(ROWS) <= FEW_WORKGROUPS;
+        [if few { 2 } else { 1 }, 1].map(of).into_iter().find(fits)
     }
 
     fn workgroup_bytes(&self) -> usize {
-        let heads = 2 * (self.heads.head_dim + 8) * (ROWS + 2 * self.keys);
-        let shares = 2 * (self.keys + 8) * ROWS;
-        heads + shares + 4 * ROWS * (self.keys + 16) + 4 * ROWS + 16
+        let heads = 2 * (self.heads.head_dim + 8) * (ROWS + 2 * KEYS * self.teams);
+        let shares = 2 * (KEYS + 8) * ROWS;
+        let scores = 4 * ROWS * (KEYS + 16);
+        // Factors, and tops and totals where there are two teams.
+        heads + self.teams * (shares + scores + 12 * ROWS) + 16
     }
 
     /// With an output as matrix units take it.
@@ -65,7 +76,8 @@ impl AttendMatrix {
     pub(crate) fn name(&self) -> String {
         let ahead = if self.ahead { "_ahead" } else { "" };
         let out = if self.out == Floats::F16 { "_f16" } else { "" };
-        format!("attend_matrix_{}x{}{out}{ahead}", self.keys, self.heads.head_dim)
+        let teams = if self.teams > 1 { "_teams" } else { "" };
+        format!("attend_matrix_{}{teams}{out}{ahead}", self.heads.head_dim)
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -79,7 +91,7 @@ impl AttendMatrix {
                 if self.size.emulated() { "" } else { "@builtin(subgroup_id) own_subgroup: u32" },
             )
             .replace("// <ahead>", if self.ahead { AHEAD } else { "" })
-            .replace("// <own subgroup>", if self.size.emulated() { "t / 32u" } else { "own_subgroup" })
+            .replace("// <own subgroup>", if self.size.emulated() { "thread / 32u" } else { "own_subgroup" })
             .replace("// <variables>", &self.variables())
             .replacen("// <load first keys>", &self.load('k', "0u"), 1)
             .replacen("// <load values and keys>", &(self.load('v', "0u") + &self.load('k', "1u")), 1)
@@ -90,17 +102,20 @@ impl AttendMatrix {
             )
             .replace("// <stage keys>", &self.stage_keys())
             .replace("// <stage values>", &self.stage_values())
+            .replace("// <queries>", &self.queries())
             .replace("// <scores>", &self.scores())
             .replace("// <softmax>", &self.softmax())
             .replace("// <rescale>", &self.rescale())
             .replace("// <mix>", &self.mix())
+            .replace("// <factors>", if self.teams > 1 { FACTORS_OF_TEAMS } else { FACTORS })
             .replace("// <store>", &self.store());
         let shader = Shader::default().text(self.size.enables());
         let shader = self
             .heads
             .constants(shader)
             .constant("ROWS", ROWS)
-            .constant("KEYS", self.keys)
+            .constant("KEYS", KEYS)
+            .constant("TEAMS", self.teams)
             .text(&skeleton)
             .text(&self.arrays())
             .bindings()
@@ -112,38 +127,27 @@ impl AttendMatrix {
             true => shader.text(include_str!("../shared/ahead.wgsl")),
         };
         let shader = shader.text(if self.out == Floats::F16 { OUT_F16 } else { OUT_F32 });
+        let shader = if self.teams > 1 { shader.text(TEAMS_MEET) } else { shader };
         self.heads.access(shader).finish()
     }
 
     /// The arrays that matrices are loaded from.
     fn arrays(&self) -> String {
         let mut text = "fn clamped(v: vec4<f32>) -> vec4<f32> { return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); }\n".to_owned();
-        for (one, all, n) in [
-            ("query", "queries", "ROWS * HEAD_STRIDE"),
-            ("key", "keys", "KEYS * HEAD_STRIDE"),
-            ("value", "values", "KEYS * HEAD_STRIDE"),
-            ("share", "shares", "ROWS * SHARE_STRIDE"),
+        for (all, n) in [
+            ("queries", "ROWS * HEAD_STRIDE"),
+            ("keys", "TEAMS * KEYS * HEAD_STRIDE"),
+            ("values", "TEAMS * KEYS * HEAD_STRIDE"),
+            ("shares", "TEAMS * ROWS * SHARE_STRIDE"),
         ] {
-            let _ = match self.size.vectors() {
-                true => writeln!(
-                    text,
-                    "var<workgroup> {all}: array<vec4<f16>, {n}>;\n\
-                     fn put_{one}(i: u32, v: vec4<f16>) {{ {all}[i] = v; }}"
-                ),
-                false => writeln!(
-                    text,
-                    "var<workgroup> {all}: array<f16, 4u * {n}>;\n\
-                     fn put_{one}(i: u32, v: vec4<f16>) {{\n  {all}[4u * i] = v.x;\n  {all}[4u * i + 1u] = v.y;\n\
-                     \x20 {all}[4u * i + 2u] = v.z;\n  {all}[4u * i + 3u] = v.w;\n}}"
-                ),
-            };
+            let _ = writeln!(text, "var<workgroup> {all}: array<vec4<f16>, {n}>;");
         }
         text
     }
 
     /// Quads of a block's keys, or values, that a thread brings in.
     fn loads(&self) -> usize {
-        self.keys * self.heads.head_dim / 4 / THREADS
+        KEYS * self.heads.head_dim / 4 / THREADS
     }
 
     /// The matrices of sums of a subgroup: along the rows, and along the head.
@@ -173,33 +177,29 @@ impl AttendMatrix {
             let _ = writeln!(text, "  var o{i}_{j}: {};", self.size.result());
         }
         let (row, element) = self.sums_at();
-        let (rows, keys) = self.score_grid();
+        let (rows, keys) = SCORE_GRID;
         let _ = writeln!(
             text,
-            "  let own_row = {row};\n  let own_element = {element};\n\
+            "  let own_keys = team * KEYS * HEAD_STRIDE;\n  let own_rows = team * ROWS;\n\
+             \x20 let own_row = {row};\n  let own_element = {element};\n\
              \x20 let score_row = subgroup / {}u * {}u;\n  let score_key = subgroup % {}u * {}u;",
             SUBGROUPS / rows,
             ROWS / rows,
             keys,
-            self.keys / keys
+            KEYS / keys
         );
         text
     }
 
-    /// Subgroups along the rows and along the keys when scores are made.
-    fn score_grid(&self) -> (usize, usize) {
-        if self.keys == 64 { (1, 4) } else { (2, 2) }
-    }
-
-    /// The quads of a block's keys (`k`) or values (`v`) into variables.
-    fn load(&self, what: char, block: &str) -> String {
+    /// The quads of a round's keys (`k`) or values (`v`) into variables.
+    fn load(&self, what: char, round: &str) -> String {
         let per_block = 32 * self.heads.head_dim / 4 / THREADS;
         let mut text = String::from("  {\n");
-        for part in 0..self.keys / 32 {
+        for part in 0..KEYS / 32 {
             let _ = writeln!(
                 text,
-                "  let at{part} = block_at(kv_head, ({block}) * {}u + {part}u, last_block){} + t;",
-                self.keys / 32,
+                "  let at{part} = block_at(kv_head, (({round}) * TEAMS + team) * {}u + {part}u, last_block){} + t;",
+                KEYS / 32,
                 if what == 'v' { " + 2u * VALUES" } else { "" }
             );
             for i in 0..per_block {
@@ -217,7 +217,8 @@ impl AttendMatrix {
     fn stage_keys(&self) -> String {
         (0..self.loads()).fold(String::new(), |mut text, i| {
             let item = format!("(t + {}u)", i * THREADS);
-            let _ = writeln!(text, "  put_key({item} / QUADS * HEAD_STRIDE + {item} % QUADS, k{i});");
+            let _ =
+                writeln!(text, "  keys[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = k{i};");
             text
         })
     }
@@ -228,17 +229,36 @@ impl AttendMatrix {
             let item = format!("(t + {}u)", i * THREADS);
             let _ = writeln!(
                 text,
-                "  put_value({item} / QUADS * HEAD_STRIDE + {item} % QUADS, \
-                 select(vec4<f16>(), v{i}, round * KEYS + {item} / QUADS <= last));"
+                "  values[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = \
+                 select(vec4<f16>(), v{i}, first_key + {item} / QUADS <= last);"
             );
             text
         })
     }
 
+    /// The queries of a subgroup's scores, matrix by matrix along the rows, where they are kept.
+    fn queries(&self) -> String {
+        let edge = self.size.edge();
+        let dims = if self.keeps_queries() { self.heads.head_dim } else { 0 };
+        let rows = ROWS / SCORE_GRID.0 / edge;
+        let all = (0..dims).step_by(edge).flat_map(|d| (0..rows).map(move |i| (d, i)));
+        all.fold(String::new(), |text, (d, i)| text + &self.load_query(d, i))
+    }
+
+    fn keeps_queries(&self) -> bool {
+        self.heads.head_dim <= LONGEST_KEPT
+    }
+
+    fn load_query(&self, d: usize, i: usize) -> String {
+        let at = format!("(score_row + {}u) * HEAD_STRIDE + {}u", i * self.size.edge(), d / 4);
+        let load = self.size.load("B", "queries", &at, self.heads.head_dim + 8);
+        format!("  let q{i}_{d} = {load};\n")
+    }
+
     fn scores(&self) -> String {
         let edge = self.size.edge();
-        let (grid_rows, grid_keys) = self.score_grid();
-        let (rows, keys) = (ROWS / grid_rows / edge, self.keys / grid_keys / edge);
+        let (grid_rows, grid_keys) = SCORE_GRID;
+        let (rows, keys) = (ROWS / grid_rows / edge, KEYS / grid_keys / edge);
         let (dim, stride) = (self.heads.head_dim, self.heads.head_dim + 8);
         let mut text = String::from("  {\n");
         for (i, j) in (0..rows).flat_map(|i| (0..keys).map(move |j| (i, j))) {
@@ -246,36 +266,40 @@ impl AttendMatrix {
         }
         for d in (0..dim).step_by(edge) {
             text.push_str("  {\n");
-            for i in 0..rows {
-                let at = format!("(score_row + {}u) * HEAD_STRIDE + {}u", i * edge, d / 4);
-                let _ = writeln!(text, "  let a{i} = {};", self.size.load("B", "queries", &at, stride));
+            if !self.keeps_queries() {
+                (0..rows).for_each(|i| text.push_str(&self.load_query(d, i)));
             }
             for j in 0..keys {
-                let at = format!("(score_key + {}u) * HEAD_STRIDE + {}u", j * edge, d / 4);
+                let at = format!("own_keys + (score_key + {}u) * HEAD_STRIDE + {}u", j * edge, d / 4);
                 let _ = writeln!(text, "  let b{j} = {};", self.size.load("A", "keys", &at, stride));
                 for i in 0..rows {
                     let sum = format!("s{i}_{j}");
-                    let product = self.size.multiply_add("score", &format!("b{j}"), &format!("a{i}"), &sum);
+                    let product =
+                        self.size.multiply_add("score", &format!("b{j}"), &format!("q{i}_{d}"), &sum);
                     let _ = writeln!(text, "  {sum} = {product};");
                 }
             }
             text.push_str("  }\n");
         }
         for (i, j) in (0..rows).flat_map(|i| (0..keys).map(move |j| (i, j))) {
-            let at = format!("(score_row + {}u) * SCORE_STRIDE + score_key + {}u", i * edge, j * edge);
+            let at = format!(
+                "(own_rows + score_row + {}u) * SCORE_STRIDE + (score_key + {}u) / 4u",
+                i * edge,
+                j * edge
+            );
             let _ = writeln!(text, "  {}", self.size.store_scores(&format!("s{i}_{j}"), &at, "SCORE_STRIDE"));
         }
         text + "  }\n"
     }
 
     fn softmax(&self) -> String {
-        let quads = self.keys / 16;
+        let quads = KEYS / 16;
         let mut text = String::from("  {\n  var high = LOWEST;\n");
         for i in 0..quads {
             let _ = writeln!(
                 text,
-                "  let on{i} = vec4<u32>(round * KEYS + (part + {0}u) * 4u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(position);\n\
-                 \x20 let s{i} = select(vec4<f32>(LOWEST), score_quad(row, part + {0}u), on{i});\n\
+                "  let on{i} = vec4<u32>(first_key + (part + {0}u) * 4u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(position);\n\
+                 \x20 let s{i} = select(vec4<f32>(LOWEST), scores[(own_rows + row) * SCORE_STRIDE + part + {0}u], on{i});\n\
                  \x20 high = max(high, max(max(s{i}.x, s{i}.y), max(s{i}.z, s{i}.w)));",
                 4 * i
             );
@@ -286,7 +310,7 @@ impl AttendMatrix {
              \x20 let grown = high > top + HEADROOM;\n\
              \x20 let fade = select(1.0, power(top - high), grown);\n\
              \x20 top = select(top, high, grown);\n\
-             \x20 if (part == 0u) { factors[row] = fade; }\n\
+             \x20 if (part == 0u) { factors[own_rows + row] = fade; }\n\
              \x20 if (grown && round > 0u) { rescaled = 1u; }\n\
              \x20 var sum = 0.0;\n",
         );
@@ -295,7 +319,7 @@ impl AttendMatrix {
                 text,
                 "  let w{i} = select(vec4<f32>(), powers(s{i} - top), on{i});\n\
                  \x20 sum += (w{i}.x + w{i}.y) + (w{i}.z + w{i}.w);\n\
-                 \x20 put_share(row * SHARE_STRIDE + part + {}u, vec4<f16>(w{i}));",
+                 \x20 shares[(own_rows + row) * SHARE_STRIDE + part + {}u] = vec4<f16>(w{i});",
                 4 * i
             );
         }
@@ -309,19 +333,20 @@ impl AttendMatrix {
     /// All sums through workgroup memory, times their rows' factors.
     fn rescale(&self) -> String {
         let edge = self.size.edge();
-        let mut text = format!("  let own_block = subgroup * {}u;\n", BLOCK * BLOCK);
+        let mut text = format!("  let own_block = subgroup_of_all * {}u;\n", edge * edge / 4);
         for (i, j) in self.sums() {
             let _ = writeln!(
                 text,
                 "  {}\n  workgroupBarrier();\n\
                  \x20 for (var i = lane; i < {}u; i += 32u) {{\n\
-                 \x20   scores[own_block + i / {edge}u * {BLOCK}u + i % {edge}u] *= factors[own_row + {}u + i / {edge}u];\n\
+                 \x20   scores[own_block + i] *= factors[own_rows + own_row + {}u + i / {}u];\n\
                  \x20 }}\n  workgroupBarrier();\n\
                  \x20 {}\n  workgroupBarrier();",
-                (self.size.store_scores(&format!("o{i}_{j}"), "own_block", "16u")),
-                edge * edge,
+                (self.size.store_scores(&format!("o{i}_{j}"), "own_block", &format!("{}u", edge / 4))),
+                edge * edge / 4,
                 i * edge,
-                (self.size.load_scores(&format!("o{i}_{j}"), "own_block", "16u")),
+                edge / 4,
+                (self.size.load_scores(&format!("o{i}_{j}"), "own_block", &format!("{}u", edge / 4))),
             );
         }
         text
@@ -329,19 +354,19 @@ impl AttendMatrix {
 
     fn mix(&self) -> String {
         let edge = self.size.edge();
-        let (stride, shares) = (self.heads.head_dim + 8, self.keys + 8);
+        let (stride, shares) = (self.heads.head_dim + 8, KEYS + 8);
         let sums: Vec<_> = self.sums().collect();
         let rows = sums.iter().map(|s| s.0).max().unwrap_or(0) + 1;
         let along = sums.iter().map(|s| s.1).max().unwrap_or(0) + 1;
         let mut text = String::new();
-        for k in (0..self.keys).step_by(edge) {
+        for k in (0..KEYS).step_by(edge) {
             text.push_str("  {\n");
             for i in 0..rows {
-                let at = format!("(own_row + {}u) * SHARE_STRIDE + {}u", i * edge, k / 4);
+                let at = format!("(own_rows + own_row + {}u) * SHARE_STRIDE + {}u", i * edge, k / 4);
                 let _ = writeln!(text, "  let a{i} = {};", self.size.load("B", "shares", &at, shares));
             }
             for j in 0..along {
-                let at = format!("{k}u * HEAD_STRIDE + own_element / 4u + {}u", j * edge / 4);
+                let at = format!("own_keys + {k}u * HEAD_STRIDE + own_element / 4u + {}u", j * edge / 4);
                 let load = self.size.load_columns("values", &at, stride);
                 let _ = writeln!(text, "  let b{j} = {load};");
                 for i in 0..rows {
@@ -355,23 +380,30 @@ impl AttendMatrix {
         text
     }
 
-    /// Sums over totals, block by block.
+    /// Sums over totals, block by block; those of the second team are added by the first.
     fn store(&self) -> String {
         let edge = self.size.edge();
-        let mut text = format!("  let own_block = subgroup * {}u;\n", BLOCK * BLOCK);
+        let mut text = format!("  let own_block = subgroup_of_all * {}u;\n", edge * edge / 4);
+        let other = match self.teams {
+            1 => String::new(),
+            _ => format!(" + factors[ROWS + r] * scores[own_block + {}u + i]", SUBGROUPS * edge * edge / 4),
+        };
         for (i, j) in self.sums() {
             let _ = writeln!(
                 text,
                 "  {}\n  workgroupBarrier();\n\
-                 \x20 for (var i = lane; i < {}u; i += 32u) {{\n\
+                 \x20 for (var i = lane; i < {}u && team == 0u; i += 32u) {{\n\
                  \x20   let r = own_row + {}u + i / {quads}u;\n\
-                 \x20   let at = own_block + i / {quads}u * {BLOCK}u + i % {quads}u * 4u;\n\
-                 \x20   let v = vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);\n\
                  \x20   if (first_row + r <= last_row) {{\n\
                  \x20     let to = p.out + (first_row + r) * p.out_stride;\n\
-                 \x20     put_mixed(to, head, own_element / 4u + {}u + i % {quads}u, factors[r] * v);\n\
+                 \x20     let v = factors[r] * scores[own_block + i]{other};\n\
+                 \x20     put_mixed(to, head, own_element / 4u + {}u + i % {quads}u, v);\n\
                  \x20   }}\n  }}\n  workgroupBarrier();",
-                (self.size.store_scores(&format!("o{i}_{j}"), "own_block", "16u")),
+                (self.size.store_scores(
+                    &format!("o{i}_{j}"),
+                    "own_block",
+                    &format!("{quads}u", quads = edge / 4)
+                )),
                 edge * edge / 4,
                 i * edge,
                 j * edge / 4,
@@ -396,9 +428,26 @@ fn zero_rest(row: u32, t: u32, n: u32) {
 
 const AHEAD: &str = "if (wg.x >= N_HEADS) {
     let tiles = (p.n_rows + ROWS - 1u) / ROWS;
-    bring_near((wg.x - N_HEADS) * tiles + wg.y, p.columns * tiles, t, THREADS);
+    bring_near((wg.x - N_HEADS) * tiles + wg.y, p.columns * tiles, thread, THREADS);
     return;
   }";
+
+const FACTORS: &str = "if (part == 0u) { factors[row] = 1.0 / total; }";
+// A team without a key of a row has the lowest top, and no weight.
+const FACTORS_OF_TEAMS: &str = "if (part == 0u) {
+    tops[own_rows + row] = top;
+    totals[own_rows + row] = total;
+  }
+  workgroupBarrier();
+  if (part == 0u) {
+    let other = ROWS - own_rows + row;
+    let highest = max(top, tops[other]);
+    let own = power(top - highest);
+    factors[own_rows + row] = own / (own * total + power(tops[other] - highest) * totals[other]);
+  }";
+const TEAMS_MEET: &str = "
+var<workgroup> tops: array<f32, TEAMS * ROWS>;
+var<workgroup> totals: array<f32, TEAMS * ROWS>;";
 
 // What the tests put in place of matrix units; see `gemm_matrix`.
 const EMULATED: &str = "

@@ -11,14 +11,15 @@ var<immediate> p: Params;
 const QUADS: u32 = HEAD_DIM / 4u;
 const HEAD_STRIDE: u32 = QUADS + 2u;
 const SHARE_STRIDE: u32 = KEYS / 4u + 2u;
-const SCORE_STRIDE: u32 = KEYS + 16u;
-const THREADS: u32 = 128u;
+const SCORE_STRIDE: u32 = KEYS / 4u + 4u;
+const TEAM: u32 = 128u;
+const THREADS: u32 = TEAMS * TEAM;
 // What a row's top score may grow by before everything is brought to a new scale: shares stay within the range of f16.
 const HEADROOM: f32 = 10.0;
-// [ROWS, KEYS], and blocks of results on their way to and from matrices.
-var<workgroup> scores: array<f32, ROWS * SCORE_STRIDE>;
-// What each row is to be multiplied with.
-var<workgroup> factors: array<f32, ROWS>;
+// [TEAMS, ROWS, KEYS], and blocks of results on their way to and from matrices.
+var<workgroup> scores: array<vec4<f32>, TEAMS * ROWS * SCORE_STRIDE>;
+// What each team's sums of each row are to be multiplied with.
+var<workgroup> factors: array<f32, TEAMS * ROWS>;
 // Whether any row has a new scale.
 var<workgroup> rescaled: u32;
 
@@ -28,17 +29,16 @@ fn powers(x: vec4<f32>) -> vec4<f32> { return exp2(max(x, vec4<f32>(-200.0))); }
 fn block_at(kv_head: u32, block: u32, last_block: u32) -> u32 {
   return 2u * key_at(p.table, kv_head, 32u * min(block, last_block));
 }
-fn score_quad(row: u32, i: u32) -> vec4<f32> {
-  let at = row * SCORE_STRIDE + 4u * i;
-  return vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
-}
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32, // <subgroup>
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) thread: u32, // <subgroup>
 ) {
   // <ahead>
-  let subgroup = // <own subgroup>
+  let subgroup_of_all = // <own subgroup>
   ;
+  let team = subgroup_of_all / 4u;
+  let subgroup = subgroup_of_all % 4u;
+  let t = thread % TEAM;
   let lane = t % 32u;
   let head = wg.x;
   let kv_head = head / GROUP;
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   let last_row = min(first_row + ROWS, p.n_rows) - 1u;
   let last = p.first + last_row;
   let last_block = last / 32u;
-  let n_rounds = last / KEYS + 1u;
+  let n_rounds = last / (TEAMS * KEYS) + 1u;
   // For the softmax four threads have a row, and every fourth quad of its scores.
   let row = t / 4u;
   let part = t % 4u;
@@ -56,34 +56,38 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
   var total = 0.0;
   // <variables>
   // <load first keys>
-  for (var i = t; i < ROWS * QUADS; i += THREADS) {
+  for (var i = thread; i < ROWS * QUADS; i += THREADS) {
     let at = p.q + min(first_row + i / QUADS, last_row) * p.stride + head * HEAD_DIM;
-    put_query(i / QUADS * HEAD_STRIDE + i % QUADS, vec4<f16>(clamped(SCALE * 1.44269504 * head_quad(at, i % QUADS))));
+    queries[i / QUADS * HEAD_STRIDE + i % QUADS] =
+      vec4<f16>(clamped(SCALE * 1.44269504 * head_quad(at, i % QUADS)));
   }
-  if (t == 0u) { rescaled = 0u; }
+  if (thread == 0u) { rescaled = 0u; }
   // <stage keys>
   // <load values and keys>
   workgroupBarrier();
+  // <queries>
   // <scores>
   workgroupBarrier();
   for (var round = 0u; round < n_rounds; round += 1u) {
+    let first_key = (round * TEAMS + team) * KEYS;
     // <stage values>
     // <stage keys>
-    // <load values and keys>
     // <softmax>
     let rescale = workgroupUniformLoad(&rescaled);
     if (rescale != 0u) {
       // <rescale>
-      if (t == 0u) { rescaled = 0u; }
+      if (thread == 0u) { rescaled = 0u; }
     }
+    // What comes next is on its way during the products: a barrier before them would wait for it.
+    // <load values and keys>
     // <mix>
     // <scores>
     workgroupBarrier();
   }
-  if (part == 0u) { factors[row] = 1.0 / total; }
+  // <factors>
   workgroupBarrier();
   // <store>
-  if (head == N_HEADS - 1u && first_row + row <= last_row) {
+  if (head == N_HEADS - 1u && team == 0u && first_row + row <= last_row) {
     zero_rest(p.out + (first_row + row) * p.out_stride, part, 4u);
   }
 }

@@ -52,10 +52,10 @@ pub(crate) struct Params {
 }
 
 impl AttendPrompt {
-    /// On matrix units where there are any for these heads, else the largest tile that fits the workgroup memory; none where heads
+    /// For runs of about `n_rows` rows: on matrix units where there are any for these heads, else the largest tile that fits the workgroup memory; none where heads
     /// are too long for any, or not of whole quads: then `attend` has to do.
-    pub(crate) fn new(heads: Heads, caps: Caps) -> Option<Self> {
-        let matrix = AttendMatrix::new(heads, caps);
+    pub(crate) fn new(heads: Heads, n_rows: usize, caps: Caps) -> Option<Self> {
+        let matrix = AttendMatrix::new(heads, n_rows, caps);
         if matrix.is_some() {
             return Some(Self { heads, rows: attend_matrix::ROWS, matrix });
         }

@@ -57,6 +57,9 @@ pub(crate) struct Params {
     pub(crate) y: u32,
     pub(crate) y_stride: u32,
     pub(crate) bias: u32,
+    /// Where the sums of the second part of the columns begin, and behind them those of the others, all with rows as Y's; only on
+    /// matrix units.
+    pub(crate) partials: u32,
 }
 
 impl Tile {

@@ -20,6 +20,17 @@ pub(crate) struct Product {
     pub(crate) epilogue: Epilogue,
     /// Of X, and of Y; F16 where [`takes_halves`], and for Y with `SiluMul` only.
     pub(crate) floats: [Floats; 2],
+    /// Parts of the columns that it may be made in; more than one with `Add` only.
+    pub(crate) most_parts: usize,
+}
+
+/// A kernel for a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pick {
+    pub(crate) kernel: Kernel,
+    pub(crate) grid: [u32; 3],
+    /// Parts of the columns; the sums of all but the first are left beside Y.
+    pub(crate) parts: usize,
 }
 
 /// Whether products with many rows of X read F16: then whatever they read is better written so.
@@ -27,19 +38,27 @@ pub(crate) fn takes_halves(caps: Caps) -> bool {
     caps.matrices.is_some()
 }
 
-/// The kernel for a product, and its grid; its parameters are [`super::gemm::Params`].
-pub(crate) fn pick(product: Product, caps: Caps) -> (Kernel, [u32; 3]) {
-    let Product { ty, n_tokens, n_cols, n_groups, epilogue, floats } = product;
+/// The kernel for a product; its parameters are [`super::gemm::Params`].
+pub(crate) fn pick(product: Product, caps: Caps) -> Pick {
+    let Product { ty, n_tokens, n_cols, n_groups, epilogue, floats, .. } = product;
     match caps.matrices.and_then(|size| Some((size, best_tile(product, caps, size)?))) {
-        Some((size, tile)) => {
-            let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size);
-            (kernel.kernel(), kernel.grid(n_tokens, n_groups))
+        Some((size, (tile, parts))) => {
+            let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size).in_parts(parts);
+            Pick { kernel: kernel.kernel(), grid: kernel.grid(n_tokens, n_groups), parts }
         }
         None => {
             let kernel = Gemm::new(ty, n_cols, epilogue, Tile::pick(n_tokens, n_groups, caps));
-            (kernel.kernel(), kernel.grid(n_tokens, n_groups))
+            Pick { kernel: kernel.kernel(), grid: kernel.grid(n_tokens, n_groups), parts: 1 }
         }
     }
+}
+
+/// Parts that the columns of a product are made in at most.
+pub(crate) const MOST_PARTS: usize = 4;
+
+/// Rows of sums that products of `n_rows` rows may leave beside Y.
+pub(crate) fn most_partials(n_rows: usize, caps: Caps) -> usize {
+    if caps.matrices.is_some_and(MatrixSize::vectors) { (MOST_PARTS - 1) * n_rows } else { 0 }
 }
 
 /// Multiprocessors of the device that the costs were measured on (H200). What matters is how many tiles there are for each.
@@ -64,6 +83,8 @@ const COSTS: [Cost; 10] = [
 ];
 /// What a last step that is not whole costs every step.
 const RAGGED: f64 = 1.5;
+/// Nanoseconds that an output of a further part costs, which is written and read once more.
+const PARTIAL: f64 = 0.0032;
 
 const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
     MatrixTile { tokens, rows, depth, subgroups, buffers, whole: false }
@@ -84,9 +105,9 @@ fn costs(caps: Caps, size: MatrixSize) -> impl Iterator<Item = Cost> {
     COSTS.into_iter().filter(move |(tile, ..)| fits(tile))
 }
 
-/// The tile with which a product should take the least time: so many rounds of tiles, each as long as its steps.
-fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<MatrixTile> {
-    let Product { n_tokens, n_cols, n_groups, epilogue, .. } = product;
+/// The tile and the parts with which a product should take the least time: so many rounds of tiles, each as long as its steps.
+fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTile, usize)> {
+    let Product { n_tokens, n_cols, n_groups, epilogue, most_parts, .. } = product;
     let can = |tile: &MatrixTile| match epilogue {
         Epilogue::SiluMul => tile.pairs_rows(size),
         _ if !tile.whole => true,
@@ -95,16 +116,26 @@ fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<MatrixTil
         }
         Epilogue::StoreBiased => false,
     };
-    let cost = |&(tile, at_a_time, column, ends): &Cost| {
+    let cost = |&((tile, at_a_time, column, ends), parts): &(Cost, usize)| {
         let tiles = n_tokens.div_ceil(tile.tokens) * (n_groups * GROUP).div_ceil(tile.rows);
-        let rounds = tiles.div_ceil(at_a_time * PROCESSORS);
+        let rounds = (tiles * parts).div_ceil(at_a_time * PROCESSORS);
         let ragged = if n_cols.is_multiple_of(tile.depth) { 1.0 } else { RAGGED };
-        rounds as f64 * (n_cols as f64 * column * ragged + ends)
+        let columns = (n_cols.div_ceil(tile.depth).div_ceil(parts) * tile.depth).min(n_cols);
+        let partials = (parts - 1) * n_tokens * n_groups * GROUP;
+        rounds as f64 * (columns as f64 * column * ragged + ends) + partials as f64 * PARTIAL
+    };
+    let most_parts = if epilogue == Epilogue::Add && size.vectors() { most_parts } else { 1 };
+    // No part is empty.
+    let splits = |tile: &MatrixTile, parts: usize| {
+        let steps = n_cols.div_ceil(tile.depth);
+        (parts - 1) * steps.div_ceil(parts) < steps
     };
     costs(caps, size)
         .filter(|(tile, ..)| can(tile))
+        .flat_map(|cost| (1..=most_parts).map(move |parts| (cost, parts)))
+        .filter(|((tile, ..), parts)| splits(tile, *parts))
         .min_by(|a, b| cost(a).total_cmp(&cost(b)))
-        .map(|(tile, ..)| tile)
+        .map(|((tile, ..), parts)| (tile, parts))
 }
 
 #[cfg(test)]
@@ -121,7 +152,7 @@ mod tests {
             matrices: Some(MatrixSize::Sixteen),
             ahead_bytes: 0,
         };
-        let pick = |caps: Caps, n_tokens, n_rows: usize, n_cols, epilogue| {
+        let best = |caps: Caps, most_parts, n_tokens, n_rows: usize, n_cols, epilogue| {
             let floats = [Floats::F16, Floats::F32];
             let product = Product {
                 ty: TensorType::Q4_0,
@@ -130,9 +161,15 @@ mod tests {
                 n_groups: n_rows / GROUP,
                 epilogue,
                 floats,
+                most_parts,
             };
-            let tile = best_tile(product, caps, caps.matrices.unwrap()).unwrap();
-            [tile.tokens, tile.rows, tile.depth]
+            let (tile, parts) = best_tile(product, caps, caps.matrices.unwrap()).unwrap();
+            [tile.tokens, tile.rows, tile.depth, parts]
+        };
+        let pick = |caps, n_tokens, n_rows, n_cols, epilogue| {
+            let [tokens, rows, depth, parts] = best(caps, 1, n_tokens, n_rows, n_cols, epilogue);
+            assert_eq!(parts, 1);
+            [tokens, rows, depth]
         };
         // 8 B, a prompt and a batch.
         assert_eq!(pick(caps, 512, 28672, 4096, Epilogue::SiluMul), [128, 128, 64]);
@@ -147,6 +184,12 @@ mod tests {
         assert_eq!(pick(caps, 512, 3072, 576, Epilogue::SiluMul), [64, 192, 64]);
         assert_eq!(pick(caps, 512, 576, 1536, Epilogue::Add), [64, 64, 128]);
         assert_eq!(pick(caps, 512, 576, 576, Epilogue::Add), [32, 64, 64]);
+        // In parts, where a few large tiles would leave most of the device idle: 135 M and 1 B, but not 8 B.
+        let in_parts = |n_rows, n_cols| best(caps, 4, 512, n_rows, n_cols, Epilogue::Add);
+        assert_eq!(in_parts(576, 1536), [64, 64, 64, 3]);
+        assert_eq!(in_parts(2048, 8192), [128, 128, 64, 2]);
+        assert_eq!(in_parts(4096, 14336), [128, 128, 64, 1]);
+        assert_eq!(best(caps, 4, 512, 960, 576, Epilogue::Store)[3], 1);
         // With the memory of an M1.
         let apple = Caps { workgroup_memory: 32 << 10, matrices: Some(MatrixSize::Eight), ..caps };
         assert_eq!(pick(apple, 512, 28672, 4096, Epilogue::SiluMul), [64, 64, 64]);
@@ -170,11 +213,12 @@ mod tests {
             n_groups: 128,
             epilogue: Epilogue::Add,
             floats,
+            most_parts: MOST_PARTS,
         };
         assert!(!takes_halves(caps));
-        let (kernel, grid) = pick(product, caps);
+        let Pick { kernel, grid, .. } = pick(product, caps);
         assert_eq!((kernel.name(), grid), ("gemm_q4_0_add_large".to_owned(), [4, 32, 1]));
-        let (kernel, grid) = pick(product, Caps { matrices: Some(MatrixSize::Sixteen), ..caps });
+        let Pick { kernel, grid, .. } = pick(product, Caps { matrices: Some(MatrixSize::Sixteen), ..caps });
         assert_eq!((kernel.name(), grid), ("gemm_matrix_q4_0_add_128x128x64".to_owned(), [4, 32, 1]));
     }
 }

@@ -4,7 +4,9 @@
 //! `x_stride` words apart. Output: Y `[n_tokens, n_rows]` f32, or f16 in pairs, rows `y_stride` words apart, by the epilogue; rows
 //! of W past `n_rows` come out as zeros up to a multiple of 32 (with `Add`: leave what is there).
 //! Requires: `Caps::matrices`, that is f16 in shaders and subgroups of 32 throughout. Launch: a workgroup a tile, tiles of the
-//! same weights next to one another; its subgroups are a grid over the tile.
+//! same weights next to one another; its subgroups are a grid over the tile. Where tiles are few, `Add` can be made in parts of the
+//! columns: the first part is added to Y, the sums of the others are left in `partials`, `[parts - 1, n_tokens, y_stride]`, for
+//! whoever reads Y next (see `rms_norm`).
 //!
 //! Steps of `depth` columns are decoded to f16 in workgroup memory; the words of the next step are on their way while this one is
 //! multiplied. W is the left factor, so that a result is stored by columns: the outputs of a token side by side.
@@ -53,6 +55,8 @@ pub(crate) struct GemmMatrix {
     pub(crate) x: Floats,
     pub(crate) y: Floats,
     pub(crate) tile: MatrixTile,
+    /// Parts of the columns, 1 or more; more with `Add` only.
+    pub(crate) parts: usize,
     size: MatrixSize,
     /// The last step is not whole, so that what lies behind it in X and W has to be masked.
     ragged: bool,
@@ -89,19 +93,30 @@ impl GemmMatrix {
         tile: MatrixTile,
         size: MatrixSize,
     ) -> Self {
-        Self { ty, epilogue, x, y, tile, size, ragged: !n_cols.is_multiple_of(tile.depth) }
+        Self { ty, epilogue, x, y, tile, parts: 1, size, ragged: !n_cols.is_multiple_of(tile.depth) }
+    }
+
+    /// In so many parts of the columns, each of a step at least.
+    pub(crate) fn in_parts(self, parts: usize) -> Self {
+        debug_assert!(parts == 1 || self.epilogue == Epilogue::Add && self.size.vectors(), "{self:?}");
+        Self { parts, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
         let MatrixTile { tokens, rows, depth, .. } = self.tile;
         let ragged = if self.ragged { "_ragged" } else { "" };
         let epilogue = suffix(self.epilogue);
-        format!("gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{ragged}", self.ty.name().to_lowercase())
+        let parts = if self.parts > 1 { format!("_parts{}", self.parts) } else { String::new() };
+        format!(
+            "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{ragged}{parts}",
+            self.ty.name().to_lowercase()
+        )
     }
 
     /// Workgroups for `n_tokens` rows of X and a tensor of `n_groups` row groups.
     pub(crate) fn grid(&self, n_tokens: usize, n_groups: usize) -> [u32; 3] {
-        [n_tokens.div_ceil(self.tile.tokens) as u32, (n_groups * GROUP).div_ceil(self.tile.rows) as u32, 1]
+        let tiles = [n_tokens.div_ceil(self.tile.tokens), (n_groups * GROUP).div_ceil(self.tile.rows)];
+        [tiles[0] as u32, tiles[1] as u32, self.parts as u32]
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -140,7 +155,10 @@ impl GemmMatrix {
         };
         let shader = match tile.whole {
             true => shader,
-            false => shader.text(BLOCKS).text(quad_writer(self.epilogue)).text(self.eight_writer()),
+            false => {
+                let writer = if self.parts > 1 { PART_WRITER } else { quad_writer(self.epilogue) };
+                shader.text(BLOCKS).text(writer).text(self.eight_writer())
+            }
         };
         shader.text(&self.main()).finish()
     }
@@ -165,15 +183,15 @@ impl GemmMatrix {
             // Steps take turns in two buffers: one barrier a step.
             2 => format!(
                 "{}  workgroupBarrier();\n\
-                 \x20 for (var step = 0u; step < n_steps; step += 1u) {{\n\
-                 \x20   let now = step % 2u;\n    let other = 1u - now;\n{}{}{}    workgroupBarrier();\n  }}\n",
-                self.stage("0u", "0u"),
+                 \x20 for (var step = first_step; step < n_steps; step += 1u) {{\n\
+                 \x20   let now = (step - first_step) % 2u;\n    let other = 1u - now;\n{}{}{}    workgroupBarrier();\n  }}\n",
+                self.stage("0u", "first_step"),
                 self.load("    ", "min(step + 1u, n_steps - 1u)"),
                 self.multiply("now"),
                 self.stage("other", "min(step + 1u, n_steps - 1u)"),
             ),
             _ => format!(
-                "\x20 for (var step = 0u; step < n_steps; step += 1u) {{\n{}    workgroupBarrier();\n{}{}    workgroupBarrier();\n  }}\n",
+                "\x20 for (var step = first_step; step < n_steps; step += 1u) {{\n{}    workgroupBarrier();\n{}{}    workgroupBarrier();\n  }}\n",
                 self.stage("0u", "step"),
                 self.load("    ", "min(step + 1u, n_steps - 1u)"),
                 self.multiply("0u"),
@@ -184,14 +202,29 @@ impl GemmMatrix {
              fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{builtins}) {{\n\
              \x20 let subgroup = {subgroup};\n\
              \x20 let lane = t % 32u;\n\
-             \x20 let n_steps = (p.n_units + UNITS - 1u) / UNITS;\n\
-             {}{}{}{step}{}}}\n",
+             \x20 let all_steps = (p.n_units + UNITS - 1u) / UNITS;\n\
+             {}{}{}{}{step}{}}}\n",
             tile.threads(),
+            self.own_steps(),
             self.places(),
             self.load_first(),
             self.zero(),
             self.write(),
         )
+    }
+
+    /// From which step to which this workgroup goes, and where its results go.
+    fn own_steps(&self) -> String {
+        match self.parts {
+            1 => "  let first_step = 0u;\n  let n_steps = all_steps;\n  let y = p.y;\n".to_owned(),
+            parts => format!(
+                "  let each = (all_steps + {}u) / {parts}u;\n  let first_step = wg.z * each;\n\
+                 \x20 let n_steps = min(all_steps, first_step + each);\n\
+                 \x20 let y = select(p.partials + (wg.z - 1u) * p.n_tokens * p.y_stride, p.y, wg.z == 0u);\n{}",
+                parts - 1,
+                if self.tile.whole { "" } else { "  adds = wg.z == 0u;\n" }
+            ),
+        }
     }
 
     /// Units of weights of a step.
@@ -314,7 +347,7 @@ impl GemmMatrix {
     }
 
     fn load_first(&self) -> String {
-        self.load("  ", "0u")
+        self.load("  ", "first_step")
     }
 
     /// The words of a step.
@@ -426,23 +459,31 @@ impl GemmMatrix {
 
     /// Results straight from the matrices.
     fn write_matrices(&self) -> String {
+        match (self.epilogue, self.parts) {
+            (Epilogue::Add, 1) => self.write_matrices_so(true),
+            (Epilogue::Add, _) => format!(
+                "  if (wg.z == 0u) {{\n{}  }} else {{\n{}  }}\n",
+                self.write_matrices_so(true),
+                self.write_matrices_so(false)
+            ),
+            _ => self.write_matrices_so(false),
+        }
+    }
+
+    fn write_matrices_so(&self, add: bool) -> String {
         let edge = self.size.edge();
         let mut text = "  let y_quads = p.y_stride / 4u;\n".to_owned();
         for (i, j) in self.matrices() {
             let _ = writeln!(
                 text,
-                "  let at{i}_{j} = (p.y + (token0 + {}u) * p.y_stride + row0 + {}u) / 4u;",
+                "  let at{i}_{j} = (y + (token0 + {}u) * p.y_stride + row0 + {}u) / 4u;",
                 i * edge,
                 j * edge
             );
             let _ = writeln!(
                 text,
                 "  {}",
-                self.size.store_scratch(
-                    &format!("c{i}_{j}"),
-                    &format!("at{i}_{j}"),
-                    self.epilogue == Epilogue::Add
-                )
+                self.size.store_scratch(&format!("c{i}_{j}"), &format!("at{i}_{j}"), add)
             );
         }
         text
@@ -483,7 +524,7 @@ impl GemmMatrix {
                 let _ = writeln!(
                     text,
                     "  let token = token0 + {token}u + lane / 2u;\n  let row = {y_row} + lane % 2u * 8u;\n\
-                     \x20 if (token < p.n_tokens && {group} < p.n_groups) {{ write_eight(p.y + token * p.y_stride + {row_words}, row, {values}); }}\n  }}"
+                     \x20 if (token < p.n_tokens && {group} < p.n_groups) {{ write_eight(y + token * p.y_stride + {row_words}, row, {values}); }}\n  }}"
                 );
             }
         }
@@ -496,6 +537,11 @@ const X_QUAD: &str = "// The decoder's dot products, which are not used here, ar
 const BLOCKS: &str = "
 var<workgroup> blocks: array<f32, SUBGROUPS * 256u>;
 fn block_quad(i: u32) -> vec4<f32> { return vec4<f32>(blocks[i], blocks[i + 1u], blocks[i + 2u], blocks[i + 3u]); }";
+
+// The first part of the columns is added, the sums of the others are stored.
+const PART_WRITER: &str = "
+var<private> adds: bool;
+fn write(at: u32, row: u32, v: vec4<f32>) { scratch[at] = select(vec4<f32>(), scratch[at], adds) + v; }";
 
 const EIGHT: &str = "
 fn write_eight(at: u32, row: u32, low: vec4<f32>, high: vec4<f32>) {

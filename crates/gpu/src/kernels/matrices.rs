@@ -108,8 +108,8 @@ impl MatrixSize {
         }
     }
 
-    /// Puts `result` at place `at` of `scores`, floats in workgroup memory, columns `stride` apart. Row by row it would be off
-    /// by a column on NVIDIA's driver 580.
+    /// Puts `result` at quad `at` of `scores` in workgroup memory, columns `stride` quads apart. Row by row it would be off by a
+    /// column on NVIDIA's driver 580. Only with `vectors`.
     pub(super) fn store_scores(self, result: &str, at: &str, stride: &str) -> String {
         match self {
             Self::Eight | Self::Sixteen => {
@@ -117,8 +117,8 @@ impl MatrixSize {
             }
             #[cfg(test)]
             Self::Emulated => format!(
-                "{{ let place = {at} + lane / 2u * {stride} + lane % 2u * 8u; for (var e = 0u; e < 4u; e += 1u) {{ \
-                 scores[place + e] = {result}.low[e]; scores[place + 4u + e] = {result}.high[e]; }} }}"
+                "{{ let place = {at} + lane / 2u * {stride} + lane % 2u * 2u; \
+                 scores[place] = {result}.low; scores[place + 1u] = {result}.high; }}"
             ),
         }
     }
@@ -131,8 +131,8 @@ impl MatrixSize {
             }
             #[cfg(test)]
             Self::Emulated => format!(
-                "{{ let place = {at} + lane / 2u * {stride} + lane % 2u * 8u; for (var e = 0u; e < 4u; e += 1u) {{ \
-                 {result}.low[e] = scores[place + e]; {result}.high[e] = scores[place + 4u + e]; }} }}"
+                "{{ let place = {at} + lane / 2u * {stride} + lane % 2u * 2u; \
+                 {result}.low = scores[place]; {result}.high = scores[place + 1u]; }}"
             ),
         }
     }

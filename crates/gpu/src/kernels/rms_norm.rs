@@ -1,6 +1,7 @@
 //! y = x / sqrt(mean(x^2) + eps) * w, row by row.
 //!
-//! Inputs: x `[n_rows, x_stride]` f32, w `[n_cols]` f32. Output: y `[n_rows, y_stride]` f32 or f16 in pairs, zeros behind n_cols
+//! Inputs: x `[n_rows, x_stride]` f32, w `[n_cols]` f32; partials `[n_partials, n_rows, x_stride]` f32, which are added to x first,
+//! there too. Output: y `[n_rows, y_stride]` f32 or f16 in pairs, zeros behind n_cols
 //! up to a multiple of 32; y in f32 may be x.
 //! Requires: nothing of subgroups. Launch: a workgroup a row; everything is loaded before anything is done with it.
 //! Numerics: f32; relative to f64 within 1e-6 an element, before it is rounded to f16.
@@ -21,6 +22,8 @@ pub(crate) struct RmsNorm {
     pub(crate) eps_bits: u32,
     /// Of y.
     pub(crate) y: Floats,
+    /// Sums that a product in parts has left beside x; y is not x then.
+    pub(crate) n_partials: usize,
 }
 
 /// Offsets and strides in words, multiples of 4, but `norm` in quads.
@@ -32,13 +35,17 @@ pub(crate) struct Params {
     pub(crate) y: u32,
     pub(crate) y_stride: u32,
     pub(crate) norm: u32,
+    /// Where the first partials begin, and how far apart they are.
+    pub(crate) partials: u32,
+    pub(crate) partial_stride: u32,
 }
 
 impl RmsNorm {
     pub(crate) fn name(&self) -> String {
+        let partials = if self.n_partials > 0 { format!("_plus{}", self.n_partials) } else { String::new() };
         match self.y {
-            Floats::F32 => "rms_norm".to_owned(),
-            Floats::F16 => "rms_norm_f16".to_owned(),
+            Floats::F32 => format!("rms_norm{partials}"),
+            Floats::F16 => format!("rms_norm{partials}_f16"),
         }
     }
 
@@ -78,12 +85,21 @@ impl RmsNorm {
     fn run(&self, n_quads: usize, threads: usize) -> String {
         let (each, n_out) = (self.quads_each(), n_quads / self.quads_each());
         let mut body = "fn run(wg: u32, t: u32) {\n  let x = (p.x + wg * p.x_stride) / 4u;\n".to_owned();
+        for k in 0..self.n_partials {
+            let _ = writeln!(
+                body,
+                "  let partial{k} = (p.partials + {k}u * p.partial_stride + wg * p.x_stride) / 4u;"
+            );
+        }
         let rounds = n_out.div_ceil(threads);
         let mut squares = Vec::new();
         for i in 0..rounds {
             for j in 0..each {
                 let at = format!("{each}u * (t + {}u) + {j}u", i * threads);
-                let _ = writeln!(body, "  let x{i}_{j} = input(x, {at});\n  let w{i}_{j} = weight({at});");
+                let more: String =
+                    (0..self.n_partials).map(|k| format!(" + input(partial{k}, {at})")).collect();
+                let _ =
+                    writeln!(body, "  let x{i}_{j} = input(x, {at}){more};\n  let w{i}_{j} = weight({at});");
                 squares.push(format!("dot(x{i}_{j}, x{i}_{j})"));
             }
         }
@@ -96,7 +112,12 @@ impl RmsNorm {
                 Floats::F32 => format!("x{i}_0 * scale * w{i}_0"),
                 Floats::F16 => format!("halves(x{i}_0 * scale * w{i}_0, x{i}_1 * scale * w{i}_1)"),
             };
-            let store = format!("scratch[y + t + {at}u] = {value};");
+            let mut store = format!("scratch[y + t + {at}u] = {value};");
+            if self.n_partials > 0 {
+                for j in 0..each {
+                    let _ = write!(store, " scratch[x + {each}u * (t + {at}u) + {j}u] = x{i}_{j};");
+                }
+            }
             let _ = match at + threads <= n_out {
                 true => writeln!(body, "  {store}"),
                 false => writeln!(body, "  if (t + {at}u < {n_out}u) {{ {store} }}"),

@@ -1,5 +1,5 @@
 // y = x / sqrt(mean(x^2) + EPS) * w: a workgroup a row. The loads and the stores are written out in rms_norm.rs.
-struct Params { x: u32, x_stride: u32, y: u32, y_stride: u32, norm: u32 }
+struct Params { x: u32, x_stride: u32, y: u32, y_stride: u32, norm: u32, partials: u32, partial_stride: u32 }
 var<immediate> p: Params;
 
 // Quad i of the row at quad `row`, zero past its end: what lies behind it in the buffer belongs to others.

@@ -7,7 +7,7 @@ use crate::kernels::attend_prompt::{self, AttendPrompt};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::floats::Floats;
 use crate::kernels::gemm;
-use crate::kernels::gemm_choice::{self, Product};
+use crate::kernels::gemm_choice::{self, MOST_PARTS, Pick, Product};
 use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{self, Input};
 use crate::kernels::matvec_rows::{self, MOST_TOKENS, MatvecRows};
@@ -53,8 +53,9 @@ impl Planner<'_> {
     pub(crate) fn batch(&self, batch: &Batch, splits: usize) -> Plan {
         let n_rows = batch.n_rows();
         let mut plan = Plan { steps: self.batch_embedding(n_rows) };
+        let mut partials = 0;
         for (i, layer) in self.tensors.layers.iter().enumerate() {
-            self.batch_layer(&mut plan, i, layer, batch, splits);
+            partials = self.batch_layer(&mut plan, i, layer, (batch, splits), partials);
         }
         plan
     }
@@ -70,7 +71,7 @@ impl Planner<'_> {
             self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
         } else {
             let (parts, normed) = (&self.tensors.output, r.normed.of(self.floats(n_rows)));
-            self.norm_rows(&mut plan, (Role::OutputNorm, None), &[parts], [hidden, normed], n_rows);
+            self.norm_rows(&mut plan, (Role::OutputNorm, None), &[parts], [hidden, normed], (n_rows, 0));
             self.products(&mut plan, what, parts, Epilogue::Store, [normed, r.logits], n_rows);
         }
         plan
@@ -96,19 +97,31 @@ impl Planner<'_> {
         self.tensors.embedding.iter().map(step).collect()
     }
 
-    fn batch_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, batch: &Batch, splits: usize) {
+    /// A layer; `partials` sums are still beside the hidden states, and so are as many afterwards as it tells.
+    fn batch_layer(
+        &self,
+        plan: &mut Plan,
+        i: usize,
+        layer: &Layer,
+        (batch, splits): (&Batch, usize),
+        partials: usize,
+    ) -> usize {
         let (r, n_rows) = (&self.regions, batch.n_rows());
         let halves = self.floats(n_rows);
         let (normed, attended) = (r.normed.of(halves), r.attended.of(self.attended_floats(batch)));
         let products = |plan: &mut Plan, role, parts: &[Part], epilogue, from_to| {
             self.products(plan, (role, Some(i)), parts, epilogue, from_to, n_rows);
         };
-        self.norm_rows(plan, (Role::AttnNorm, Some(i)), &[&layer.qkv], [r.hidden, normed], n_rows);
+        let norm = |plan: &mut Plan, role, tensors: &[&Vec<Part>], partials| {
+            self.norm_rows(plan, (role, Some(i)), tensors, [r.hidden, normed], (n_rows, partials));
+        };
+        norm(plan, Role::AttnNorm, &[&layer.qkv], partials);
         products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [normed, r.qkv]);
         plan.steps.push(self.rope_kv(i, layer, n_rows));
         self.batch_attention(plan, i, batch, splits, attended);
-        products(plan, Role::AttnOutput, &layer.attn_output, Epilogue::Add, [attended, r.hidden]);
-        self.norm_rows(plan, (Role::FfnNorm, Some(i)), &layer.gate_up.tensors(), [r.hidden, normed], n_rows);
+        let what = (Role::AttnOutput, Some(i));
+        let partials = self.add_products(plan, what, &layer.attn_output, attended, n_rows);
+        norm(plan, Role::FfnNorm, &layer.gate_up.tensors(), partials);
         let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
                 let gated = r.gated.of(halves);
@@ -122,7 +135,13 @@ impl Planner<'_> {
                 r.gated
             }
         };
-        products(plan, Role::FfnDown, &layer.ffn_down, Epilogue::Add, [gated, r.hidden]);
+        let what = (Role::FfnDown, Some(i));
+        // Behind the last layer nobody adds.
+        match i + 1 == self.tensors.layers.len() {
+            true => products(plan, what.0, &layer.ffn_down, Epilogue::Add, [gated, r.hidden]),
+            false => return self.add_products(plan, what, &layer.ffn_down, gated, n_rows),
+        }
+        0
     }
 
     /// The norm before products with `tensors`, as they take it: in floats, in 8 bits, or both.
@@ -132,11 +151,11 @@ impl Planner<'_> {
         what: (Role, Option<usize>),
         tensors: &[&Vec<Part>],
         [x, normed]: [Region; 2],
-        n_rows: usize,
+        (n_rows, partials): (usize, usize),
     ) {
         let parts = || tensors.iter().flat_map(|parts| parts.iter());
         if !parts().all(|part| self.takes_rounded(part, n_rows)) {
-            plan.steps.push(self.rms_norm(what, tensors[0], [x, normed], n_rows));
+            plan.steps.push(self.rms_norm(what, tensors[0], [x, normed], (n_rows, partials)));
         }
         if parts().any(|part| self.takes_rounded(part, n_rows)) {
             let shape = [n_rows * self.spec.n_embd; 2];
@@ -184,16 +203,19 @@ impl Planner<'_> {
         (role, layer): (Role, Option<usize>),
         parts: &[Part],
         [x, y]: [Region; 2],
-        n_rows: usize,
+        (n_rows, n_partials): (usize, usize),
     ) -> Step {
         let spec = self.spec;
-        let kernel = RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits(), y: y.floats };
+        let kernel =
+            RmsNorm { n_cols: spec.n_embd, eps_bits: spec.rms_eps.to_bits(), y: y.floats, n_partials };
         let params = rms_norm::Params {
             x: x.at,
             x_stride: x.stride,
             y: y.at,
             y_stride: y.stride,
             norm: parts[0].norm / 4,
+            partials: self.regions.partials.at,
+            partial_stride: n_rows as u32 * x.stride,
         };
         let what = What::new(role, layer, [n_rows * spec.n_embd; 2]);
         Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(parts[0].placed.buffer)
@@ -224,11 +246,10 @@ impl Planner<'_> {
 
     /// Runs that are long enough share what they read; all other rows go by themselves.
     fn batch_attention(&self, plan: &mut Plan, i: usize, batch: &Batch, splits: usize, out: Region) {
-        let sharing = AttendPrompt::new(heads(self.spec), self.caps);
         let mut row = 0;
         let mut alone = 0;
         for run in &batch.runs {
-            match sharing {
+            match AttendPrompt::new(heads(self.spec), run.n_rows, self.caps) {
                 Some(kernel) if run.n_rows >= LEAST_SHARING => {
                     if alone > 0 {
                         self.attend_rows(plan, i, row - alone, alone, splits);
@@ -319,14 +340,38 @@ impl Planner<'_> {
             plan.steps.push(self.quantize(what, x, part.placed.n_cols, None, n_rows));
         }
         for part in parts {
-            let (p, epilogue) = (part.placed, part.epilogue(epilogue));
+            let epilogue = part.epilogue(epilogue);
             let what = product_of(role, layer, part, epilogue.groups());
             let step = match n_rows <= MOST_TOKENS {
                 true => self.few(what, part, epilogue, [x, y], n_rows),
-                false => self.many(what, part, epilogue, [x, y], n_rows),
+                false => self.many(what, part, epilogue, [x, y], (n_rows, 1)).0,
             };
-            let work = (p.n_cols * p.n_groups * GROUP * n_rows) as u64;
-            plan.steps.push(step.with_weights(p.buffer).with_work(work));
+            plan.steps.push(step.with_weights(part.placed.buffer).with_work(work(part, n_rows)));
+        }
+    }
+
+    /// Products that are added to the hidden states. How many sums they leave beside them, for the next norm to add.
+    fn add_products(
+        &self,
+        plan: &mut Plan,
+        (role, layer): (Role, Option<usize>),
+        parts: &[Part],
+        x: Region,
+        n_rows: usize,
+    ) -> usize {
+        let most_parts = 1 + self.regions.n_partials / n_rows;
+        let (y, epilogue) = (self.regions.hidden, Epilogue::Add);
+        match parts {
+            [part] if n_rows > MOST_TOKENS && part.epilogue(epilogue) == epilogue => {
+                let what = product_of(role, layer, part, 1);
+                let (step, parts) = self.many(what, part, epilogue, [x, y], (n_rows, most_parts));
+                plan.steps.push(step.with_weights(part.placed.buffer).with_work(work(part, n_rows)));
+                parts - 1
+            }
+            _ => {
+                self.products(plan, (role, layer), parts, epilogue, [x, y], n_rows);
+                0
+            }
         }
     }
 
@@ -358,7 +403,15 @@ impl Planner<'_> {
         Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
     }
 
-    fn many(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
+    /// A product, and in how many parts of the columns it is made, `most_parts` at most.
+    fn many(
+        &self,
+        what: What,
+        part: &Part,
+        epilogue: Epilogue,
+        [x, y]: [Region; 2],
+        (n_rows, most_parts): (usize, usize),
+    ) -> (Step, usize) {
         let p = part.placed;
         let product = Product {
             ty: p.ty,
@@ -367,8 +420,9 @@ impl Planner<'_> {
             n_groups: p.n_groups,
             epilogue,
             floats: [x.floats, y.floats],
+            most_parts: most_parts.min(MOST_PARTS),
         };
-        let (kernel, grid) = gemm_choice::pick(product, self.caps);
+        let Pick { kernel, grid, parts } = gemm_choice::pick(product, self.caps);
         let first = if y.floats == Floats::F16 { part.first / 2 } else { part.first };
         let params = gemm::Params {
             weights: p.at,
@@ -380,8 +434,9 @@ impl Planner<'_> {
             y: y.at + first,
             y_stride: y.stride,
             bias: part.bias.unwrap_or(0),
+            partials: self.regions.partials.at,
         };
-        Step::new(kernel, what, &params, grid)
+        (Step::new(kernel, what, &params, grid), parts)
     }
 
     /// What goes into matrix units, and nowhere else, is written as they take it.
@@ -394,11 +449,16 @@ impl Planner<'_> {
 
     /// What attention of these rows writes: as matrix units take it, if nobody attends without them.
     fn attended_floats(&self, batch: &Batch) -> Floats {
-        let shares =
-            AttendPrompt::new(heads(self.spec), self.caps).is_some_and(|kernel| kernel.writes_halves());
+        let shares = AttendPrompt::new(heads(self.spec), batch.n_rows(), self.caps)
+            .is_some_and(|kernel| kernel.writes_halves());
         match shares && batch.runs.iter().all(|run| run.n_rows >= LEAST_SHARING) {
             true => self.floats(batch.n_rows()),
             false => Floats::F32,
         }
     }
+}
+
+/// Multiplications of a product.
+fn work(part: &Part, n_rows: usize) -> u64 {
+    (part.placed.n_cols * part.placed.n_groups * GROUP * n_rows) as u64
 }

@@ -114,8 +114,8 @@ fn a_prompt_attends_as_its_rows_would_one_by_one() {
         (heads(8, 2, 128), 24 << 10),
     ];
     for (i, (heads, workgroup_memory)) in cases.into_iter().enumerate() {
-        let kernel =
-            AttendPrompt::new(heads, Caps { workgroup_memory, matrices: None, ..labs[0].caps }).unwrap();
+        let caps = Caps { workgroup_memory, matrices: None, ..labs[0].caps };
+        let kernel = AttendPrompt::new(heads, 100, caps).unwrap();
         for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
             let first = [5, 31, 32, 64, 1][(i + j) % 5];
             check(&mut labs, kernel, heads, first, n_rows);
@@ -131,13 +131,16 @@ fn a_prompt_attends_on_matrix_units_as_its_rows_would_one_by_one() {
     let caps = Caps { matrices, workgroup_memory: 48 << 10, ..labs[0].caps };
     let cases = [heads(9, 3, 64), heads(4, 4, 32), heads(8, 2, 128), heads(5, 1, 64)];
     for (i, heads) in cases.into_iter().enumerate() {
-        let kernel = AttendPrompt::new(heads, caps).unwrap();
-        assert!(kernel.name().starts_with("attend_matrix"), "{}", kernel.name());
         for (j, n_rows) in [1, 2, 7, 31, 32, 33, 64, 100].into_iter().enumerate() {
             // The emulation is slow.
-            if labs[0].caps.matrices.is_none() && (i != 1 || j % 3 != 2) {
+            if labs[0].caps.matrices.is_none() && (i != 1 || j % 3 == 0) {
                 continue;
             }
+            // One team, where rows are many, and two.
+            let kernel = AttendPrompt::new(heads, [1 << 20, n_rows][j % 2], caps).unwrap();
+            assert!(kernel.name().starts_with("attend_matrix"), "{}", kernel.name());
+            let teams = j % 2 == 1 && heads.head_dim <= 64;
+            assert_eq!(kernel.name().contains("teams"), teams, "{}", kernel.name());
             let first = [5, 31, 32, 64, 1][(i + j) % 5];
             // Large queries make top scores grow from block to block.
             check_scaled(&mut labs, kernel, heads, first, n_rows, [3.0, 12.0][(i + j) % 2]);
@@ -149,7 +152,7 @@ fn a_prompt_attends_on_matrix_units_as_its_rows_would_one_by_one() {
 fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
     let caps = Caps { matrices: None, ..Lab::new(Checks::Off).caps };
     let name = |head_dim, workgroup_memory| {
-        let kernel = AttendPrompt::new(heads(8, 2, head_dim), Caps { workgroup_memory, ..caps });
+        let kernel = AttendPrompt::new(heads(8, 2, head_dim), 100, Caps { workgroup_memory, ..caps });
         kernel.map(|kernel| kernel.name())
     };
     assert_eq!(name(64, 32 << 10).as_deref(), Some("attend_prompt_32x64"));
@@ -166,6 +169,6 @@ fn tiles_shrink_with_the_workgroup_memory_and_other_heads_have_none() {
 fn msl_smoke() {
     let mut labs = [Lab::emulator(), Lab::emulator()];
     let heads = heads(3, 1, 64);
-    let kernel = AttendPrompt::new(heads, labs[0].caps).unwrap();
+    let kernel = AttendPrompt::new(heads, 100, labs[0].caps).unwrap();
     check(&mut labs, kernel, heads, 33, 40);
 }

@@ -41,10 +41,17 @@ fn norm_apart(pass: &GpuForwardPass, step: &Step, fused: crate::kernels::matvec:
     let r = &pass.token.regions;
     // Somewhere that nobody needs at the time.
     let normed = if step.what.role == Role::Output { r.qkv.at } else { r.logits.at };
-    let norm = RmsNorm { n_cols: fused.n_cols, eps_bits, y: Floats::F32 };
+    let norm = RmsNorm { n_cols: fused.n_cols, eps_bits, y: Floats::F32, n_partials: 0 };
     let mut params: crate::kernels::matvec::Params = step.params_as(0);
-    let norm_params =
-        rms_norm::Params { x: params.x, x_stride: 0, y: normed, y_stride: 0, norm: params.norm };
+    let norm_params = rms_norm::Params {
+        x: params.x,
+        x_stride: 0,
+        y: normed,
+        y_stride: 0,
+        norm: params.norm,
+        partials: 0,
+        partial_stride: 0,
+    };
     let what = What::new(Role::AttnNorm, step.what.layer, [fused.n_cols; 2]);
     let first = Step::new(norm.kernel(), what, &norm_params, norm.grid(1)).with_weights(step.weights);
     let mut plain = fused;

@@ -3,13 +3,13 @@
 
 use super::matvec::TYPES;
 use super::rows::{Case, Problem};
-use super::{Lab, Memory};
+use super::{Lab, Memory, POISON};
 use crate::device::MatrixSize;
 use crate::kernels::floats::Floats;
 use crate::kernels::gemm::Params;
 use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
 use crate::kernels::matvec::Epilogue;
-use crate::layout::WeightsAt;
+use crate::layout::{GROUP, WeightsAt};
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::Random;
@@ -33,8 +33,23 @@ fn size(lab: &Lab) -> MatrixSize {
 }
 
 fn run(lab: &mut Lab, problem: &Problem, floats: [Floats; 2], tile: MatrixTile) -> Memory {
+    run_in_parts(lab, problem, floats, tile, 1)
+}
+
+/// In parts of the columns, whose sums are added behind the kernel.
+fn run_in_parts(
+    lab: &mut Lab,
+    problem: &Problem,
+    floats: [Floats; 2],
+    tile: MatrixTile,
+    parts: usize,
+) -> Memory {
     let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
-    let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab));
+    let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab)).in_parts(parts);
+    let (mut memory, y_stride) = (problem.memory.clone(), problem.y_stride as usize);
+    let partials = memory.scratch.len().next_multiple_of(4);
+    let part = n_tokens * y_stride;
+    memory.scratch.resize(partials + (parts - 1) * part, POISON);
     let params = Params {
         weights: WeightsAt {
             quads: problem.starts[0] / 4,
@@ -51,9 +66,21 @@ fn run(lab: &mut Lab, problem: &Problem, floats: [Floats; 2], tile: MatrixTile) 
         y: problem.y,
         y_stride: problem.y_stride,
         bias: problem.bias,
+        partials: partials as u32,
     };
     let grid = kernel.grid(n_tokens, problem.n_groups);
-    lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &problem.memory)
+    let mut after = lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &memory);
+    let sums = after.scratch.split_off(partials);
+    after.scratch.truncate(problem.memory.scratch.len());
+    for (at, row) in sums.chunks(y_stride).enumerate() {
+        let y = &mut after.scratch[problem.y as usize + at % n_tokens * y_stride..][..y_stride];
+        let written = problem.n_groups * GROUP;
+        for (y, sum) in y[..written].iter_mut().zip(row) {
+            *y = (f32::from_bits(*y) + f32::from_bits(*sum)).to_bits();
+        }
+        assert!(row[written..].iter().all(|&word| word == POISON), "written behind the sums of a row");
+    }
+    after
 }
 
 /// Tiles that are tried: where matrices are emulated, which takes long to compile, only the small ones.
@@ -141,6 +168,23 @@ fn whole_tiles_need_no_blocks() {
                 Case { ty: TensorType::Q4_0, epilogue, n_rows: 384, n_cols: 288, n_tokens: 256, seed: 9 };
             let problem = Problem::of_halves(case, floats);
             problem.verify(&run(&mut lab, &problem, floats, tile)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn parts_of_the_columns_make_the_whole() {
+    let mut lab = Lab::new(Checks::Off);
+    let small = tile(32, 64, 64, [2, 2], 1);
+    let tiles = [small, tile(32, 64, 64, [2, 2], 2), MatrixTile { whole: true, ..small }];
+    for (i, tile) in tiles.into_iter().enumerate() {
+        for (parts, n_cols) in [(2, 576), (4, 256), (3, 288)] {
+            // Tiles that are not whole end within rows and tokens.
+            let (n_rows, n_tokens) = if tile.whole { (128, 64) } else { (100, 50) };
+            let (ty, epilogue, seed) = (TensorType::Q4_0, Epilogue::Add, (10 * i + parts) as u64);
+            let floats = floats(epilogue, seed);
+            let problem = Problem::of_halves(Case { ty, epilogue, n_rows, n_cols, n_tokens, seed }, floats);
+            problem.verify(&run_in_parts(&mut lab, &problem, floats, tile, parts)).unwrap();
         }
     }
 }

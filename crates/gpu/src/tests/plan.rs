@@ -1,10 +1,13 @@
 //! Plans are lists whose length is the number of dispatches.
 
 use crate::GpuError;
-use crate::device::Caps;
+use crate::device::{Caps, MatrixSize};
+use crate::kernels::Kernel;
+use crate::kernels::gemm_choice;
+use crate::kernels::matvec::Epilogue;
 use crate::kv_cache::KvLayout;
 use crate::options::Activations;
-use crate::planner::Planner;
+use crate::planner::{Batch, Planner, Run};
 use crate::regions::Regions;
 use crate::tables::Tables;
 use crate::tensors::Tensors;
@@ -53,6 +56,36 @@ fn a_token_of_smollm_takes_at_most_155_dispatches_and_5_a_layer() {
                 let n = token.steps.iter().filter(|step| step.what.layer == Some(layer)).count();
                 assert!(n <= 5, "{n} in layer {layer} at position {position}:\n{token}");
             }
+        }
+    });
+}
+
+#[test]
+fn what_products_in_parts_leave_is_added_by_the_next_norm() {
+    planned(SyntheticPreset::ALL[0], |spec, planner| {
+        let caps = Caps { matrices: Some(MatrixSize::Sixteen), workgroup_memory: 48 << 10, ..CAPS };
+        for n_rows in [9, 100, 512, 2048] {
+            let n_partials = gemm_choice::most_partials(512, caps);
+            let regions = Regions::batch(spec, false, [n_rows, 1, n_partials]);
+            let planner = Planner { caps, regions, ..*planner };
+            let plan = planner.batch(&Batch { runs: vec![Run { first: 0, n_rows, table: 0 }] }, 1);
+            let (mut beside, mut most) = (0, 0);
+            for step in &plan.steps {
+                match step.kernel {
+                    Kernel::GemmMatrix(gemm) if gemm.epilogue == Epilogue::Add => {
+                        assert_eq!(beside, 0, "sums are overwritten:\n{plan}");
+                        beside = gemm.parts - 1;
+                    }
+                    Kernel::RmsNorm(norm) => {
+                        assert_eq!(norm.n_partials, std::mem::take(&mut beside), "{plan}")
+                    }
+                    _ => (),
+                }
+                most = most.max(beside);
+            }
+            assert_eq!(beside, 0, "sums are left behind the last layer:\n{plan}");
+            assert!(most * n_rows <= n_partials, "{n_rows} rows leave {most} sums, {n_partials} have room");
+            assert!(most > 0 || n_rows > 512, "512 rows of this model are made in parts:\n{plan}");
         }
     });
 }

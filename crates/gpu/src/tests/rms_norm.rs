@@ -15,6 +15,8 @@ enum To {
     Itself,
     Elsewhere,
     Halves,
+    /// After so many partial sums have been added; in halves if they are odd.
+    Plus(usize),
 }
 
 /// `n_rows` rows of `n_cols`, onto themselves or elsewhere; all of scratch afterwards.
@@ -22,7 +24,8 @@ fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), to: To) -> 
     let mut random = Random::new(seed);
     let what = format!("[{n_rows}, {n_cols}] seed {seed}");
     let padded = n_cols.next_multiple_of(32);
-    let (in_place, halves) = (to == To::Itself, to == To::Halves);
+    let (in_place, halves) = (to == To::Itself, matches!(to, To::Halves | To::Plus(1 | 3)));
+    let n_partials = if let To::Plus(n) = to { n } else { 0 };
     let stride = padded + if in_place { 0 } else { 32 };
     let rows: Vec<Vec<f32>> = (0..n_rows)
         .map(|i| {
@@ -45,13 +48,38 @@ fn check(lab: &mut Lab, seed: u64, (n_rows, n_cols): (usize, usize), to: To) -> 
     } else {
         (memory.region(n_rows * padded), if halves { padded / 2 } else { padded })
     };
-    let kernel =
-        RmsNorm { n_cols, eps_bits: EPS.to_bits(), y: if halves { Floats::F16 } else { Floats::F32 } };
-    let params =
-        Params { x: x as u32, x_stride: stride as u32, y: y as u32, y_stride: y_stride as u32, norm: 2 };
+    // Sums beside them, row by row; what they come to is in the rows' scale.
+    let partials = memory.region((n_partials * n_rows * stride).max(1));
+    let mut sums = rows.clone();
+    for k in 0..n_partials {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let partial = random.vector(n_cols, [3.0, 1e-4, 60000.0, 0.0][i % 4]);
+            let at = partials + (k * n_rows + i) * stride;
+            memory.scratch[at..][..n_cols].copy_from_slice(&words(&partial));
+            sum.iter_mut().zip(&partial).for_each(|(sum, partial)| *sum += partial);
+        }
+    }
+    let y_floats = if halves { Floats::F16 } else { Floats::F32 };
+    let kernel = RmsNorm { n_cols, eps_bits: EPS.to_bits(), y: y_floats, n_partials };
+    let params = Params {
+        x: x as u32,
+        x_stride: stride as u32,
+        y: y as u32,
+        y_stride: y_stride as u32,
+        norm: 2,
+        partials: partials as u32,
+        partial_stride: (n_rows * stride) as u32,
+    };
     let after = lab.run_all(&[Step::new(kernel.kernel(), &params, kernel.grid(n_rows))], &memory);
-    assert_only(&memory.scratch, &after.scratch, &[y..y + n_rows * y_stride], &what);
-    for (i, row) in rows.iter().enumerate() {
+    let mut written = vec![y..y + n_rows * y_stride];
+    if n_partials > 0 {
+        written.extend((0..n_rows).map(|i| x + i * stride..x + i * stride + padded));
+    }
+    assert_only(&memory.scratch, &after.scratch, &written, &what);
+    for (i, row) in sums.iter().enumerate() {
+        if n_partials > 0 {
+            assert_eq!(floats(&after.scratch[x + i * stride..][..n_cols]), *row, "{what} row {i}: the sums");
+        }
         let place = &after.scratch[y + i * y_stride..];
         let got: Vec<f32> = match halves {
             false => floats(&place[..padded]),
@@ -80,7 +108,7 @@ fn rows_agree_with_f64() {
     for (seed, shape) in
         (0..).zip([(1, 1), (4, 31), (5, 32), (3, 576), (2, 1000), (1, 1025), (4, 4096), (1, 9999)])
     {
-        for to in [To::Itself, To::Elsewhere, To::Halves] {
+        for to in [To::Itself, To::Elsewhere, To::Halves, To::Plus(1), To::Plus(2), To::Plus(3)] {
             let [checked, unchecked, plain] = &mut labs;
             let a = check(checked, seed, shape, to);
             assert!(a == check(unchecked, seed, shape, to), "{shape:?}: checks change the result");
@@ -93,7 +121,9 @@ fn rows_agree_with_f64() {
 #[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
 fn msl_smoke() {
     let mut lab = Lab::emulator();
-    for (shape, to) in [((3, 576), To::Elsewhere), ((3, 576), To::Itself), ((2, 1000), To::Halves)] {
+    for (shape, to) in
+        [((3, 576), To::Elsewhere), ((3, 576), To::Itself), ((2, 1000), To::Halves), ((3, 576), To::Plus(3))]
+    {
         let in_order = check(&mut lab, 5, shape, to);
         assert!(in_order == check(&mut lab, 5, shape, to), "{shape:?}: the order of threads shows");
     }

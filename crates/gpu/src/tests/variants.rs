@@ -77,7 +77,8 @@ pub(super) fn all(caps: Caps) -> Vec<Kernel> {
     for n_cols in [32, 91, 576, 4096, 8192] {
         all.push(SiluMul { n_cols }.kernel());
         for y in [Floats::F32, Floats::F16] {
-            all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits(), y }.kernel());
+            all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits(), y, n_partials: 0 }.kernel());
+            all.push(RmsNorm { n_cols, eps_bits: EPS.to_bits(), y, n_partials: 2 }.kernel());
         }
     }
     for penalties in [false, true] {
@@ -182,7 +183,9 @@ fn products_of_8_bits(ty: TensorType, caps: Caps) -> Vec<Kernel> {
 fn attention(heads: Heads, caps: Caps) -> Vec<Kernel> {
     let mut all = vec![MergeAttention::new(heads).kernel()];
     for caps in [caps, Caps { matrices: None, ..caps }] {
-        all.extend(AttendPrompt::new(heads, caps).map(AttendPrompt::kernel));
+        for n_rows in [32, 1 << 20] {
+            all.extend(AttendPrompt::new(heads, n_rows, caps).map(AttendPrompt::kernel));
+        }
     }
     for splits in [1, 4] {
         let prologue = Prologue::Merge { heads, splits };
