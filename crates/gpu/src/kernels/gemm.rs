@@ -45,7 +45,7 @@ pub(crate) struct Gemm {
 
 /// Offsets: weights as in `matvec`; `x`, `y`, `bias` and the strides in floats, all but `bias` multiples of 4.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 pub(crate) struct Params {
     pub(crate) weights: WeightsAt,
     pub(crate) n_cols: u32,
@@ -60,6 +60,10 @@ pub(crate) struct Params {
     /// Where the sums of the second part of the columns begin, and behind them those of the others, all with rows as Y's; only on
     /// matrix units.
     pub(crate) partials: u32,
+    /// As in `rope_kv`, where Y is Q, K and V and heads are rotated; only on matrix units.
+    pub(crate) kv: u32,
+    pub(crate) rope: u32,
+    pub(crate) rows: u32,
 }
 
 impl Tile {

@@ -2,7 +2,7 @@
 struct Params {
   quads: u32, words: u32, pairs: u32, supers: u32,
   n_units: u32, n_cols: u32, n_groups: u32, n_tokens: u32,
-  x: u32, x_stride: u32, y: u32, y_stride: u32, bias: u32, unused: u32,
+  x: u32, x_stride: u32, y: u32, y_stride: u32, bias: u32,
 }
 var<immediate> p: Params;
 // One unit of the tile's weights and of its activations: [8 quads along the unit, rows or tokens], in whole quads, since

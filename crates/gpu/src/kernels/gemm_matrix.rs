@@ -6,7 +6,8 @@
 //! Requires: `Caps::matrices`, that is f16 in shaders and subgroups of 32 throughout. Launch: a workgroup a tile, tiles of the
 //! same weights next to one another; its subgroups are a grid over the tile. Where tiles are few, `Add` can be made in parts of the
 //! columns: the first part is added to Y, the sums of the others are left in `partials`, `[parts - 1, n_tokens, y_stride]`, for
-//! whoever reads Y next (see `rms_norm`).
+//! whoever reads Y next (see `rms_norm`). Where Y is Q, K and V, and heads can be rotated by eights, its queries are rotated, and
+//! its keys, rotated, and values go to the cache instead, as `rope_kv` does it.
 //!
 //! Steps of `depth` columns are decoded to f16 in workgroup memory; the words of the next step are on their way while this one is
 //! multiplied. W is the left factor, so that a result is stored by columns: the outputs of a token side by side.
@@ -18,6 +19,7 @@
 use super::Kernel;
 use super::floats::Floats;
 use super::gemm::{quad_writer, suffix};
+use super::heads::{Heads, Rotation};
 use super::matvec::Epilogue;
 use crate::device::MatrixSize;
 use crate::layout::{GROUP, UNIT};
@@ -57,6 +59,8 @@ pub(crate) struct GemmMatrix {
     pub(crate) tile: MatrixTile,
     /// Parts of the columns, 1 or more; more with `Add` only.
     pub(crate) parts: usize,
+    /// Of Q, K and V, whose heads are rotated; with `Store` only.
+    heads: Option<(Heads, Rotation)>,
     size: MatrixSize,
     /// The last step is not whole, so that what lies behind it in X and W has to be masked.
     ragged: bool,
@@ -93,7 +97,17 @@ impl GemmMatrix {
         tile: MatrixTile,
         size: MatrixSize,
     ) -> Self {
-        Self { ty, epilogue, x, y, tile, parts: 1, size, ragged: !n_cols.is_multiple_of(tile.depth) }
+        Self {
+            ty,
+            epilogue,
+            x,
+            y,
+            tile,
+            parts: 1,
+            heads: None,
+            size,
+            ragged: !n_cols.is_multiple_of(tile.depth),
+        }
     }
 
     /// In so many parts of the columns, each of a step at least.
@@ -102,10 +116,21 @@ impl GemmMatrix {
         Self { parts, ..self }
     }
 
+    /// For Q, K and V, whose heads are rotated by eights: `None` where outputs do not pass through workgroup memory anyway, which is
+    /// worth more.
+    pub(crate) fn of_heads(self, heads: Heads, rotation: Rotation) -> Option<Self> {
+        let whole_groups =
+            [heads.n_heads, heads.n_kv_heads].iter().all(|n| (n * heads.head_dim).is_multiple_of(GROUP));
+        let can = self.epilogue == Epilogue::Store && self.y == Floats::F32 && !self.tile.whole;
+        (can && whole_groups && rotation.by_eights(heads))
+            .then_some(Self { heads: Some((heads, rotation)), ..self })
+    }
+
     pub(crate) fn name(&self) -> String {
         let MatrixTile { tokens, rows, depth, .. } = self.tile;
         let ragged = if self.ragged { "_ragged" } else { "" };
         let epilogue = suffix(self.epilogue);
+        let epilogue = if self.heads.is_some() { "_rope_kv" } else { epilogue };
         let parts = if self.parts > 1 { format!("_parts{}", self.parts) } else { String::new() };
         format!(
             "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{ragged}{parts}",
@@ -157,7 +182,14 @@ impl GemmMatrix {
             true => shader,
             false => {
                 let writer = if self.parts > 1 { PART_WRITER } else { quad_writer(self.epilogue) };
-                shader.text(BLOCKS).text(writer).text(self.eight_writer())
+                let shader = shader.text(BLOCKS).text(writer);
+                match self.heads {
+                    None => shader.text(self.eight_writer()),
+                    Some((heads, rotation)) => rotation
+                        .eights(heads.constants(shader))
+                        .text(include_str!("../shared/kv_cache.wgsl"))
+                        .text(EIGHT_OF_HEADS),
+                }
             }
         };
         shader.text(&self.main()).finish()
@@ -443,7 +475,9 @@ impl GemmMatrix {
 
     /// The epilogue, for what lies within Y.
     fn write(&self) -> String {
-        let direct = matches!(self.epilogue, Epilogue::Store | Epilogue::Add) && self.size.vectors();
+        let direct = matches!(self.epilogue, Epilogue::Store | Epilogue::Add)
+            && self.heads.is_none()
+            && self.size.vectors();
         let head =
             "  let token0 = wg.x * TILE_TOKENS + own_token;\n  let row0 = wg.y * TILE_ROWS + own_row;\n";
         match (direct, self.tile.whole) {
@@ -521,10 +555,11 @@ impl GemmMatrix {
                     false => (format!("row0 + {row}u"), format!("(row0 + {row}u) / 32u")),
                 };
                 let row_words = if self.y == Floats::F16 { "row / 2u" } else { "row" };
+                let whose = if self.heads.is_some() { "token, " } else { "" };
                 let _ = writeln!(
                     text,
                     "  let token = token0 + {token}u + lane / 2u;\n  let row = {y_row} + lane % 2u * 8u;\n\
-                     \x20 if (token < p.n_tokens && {group} < p.n_groups) {{ write_eight(y + token * p.y_stride + {row_words}, row, {values}); }}\n  }}"
+                     \x20 if (token < p.n_tokens && {group} < p.n_groups) {{ write_eight({whose}y + token * p.y_stride + {row_words}, row, {values}); }}\n  }}"
                 );
             }
         }
@@ -547,6 +582,28 @@ const EIGHT: &str = "
 fn write_eight(at: u32, row: u32, low: vec4<f32>, high: vec4<f32>) {
   write(at / 4u, row, low);
   write(at / 4u + 1u, row + 4u, high);
+}";
+
+// Q is written, rotated; K, rotated, and V go to the cache.
+const EIGHT_OF_HEADS: &str = "
+fn write_eight(token: u32, at: u32, row: u32, low: vec4<f32>, high: vec4<f32>) {
+  let position = tables[p.rows + 4u * token];
+  let table = tables[p.rows + 4u * token + 1u];
+  let angles = p.rope + position * 2u * N_PAIRS;
+  let head = row / HEAD_DIM;
+  let lane = row % HEAD_DIM / 8u;
+  if (head >= N_HEADS + N_KV_HEADS) {
+    kv[key_at(table, head - N_HEADS - N_KV_HEADS, position) + VALUES + lane] = halves(low, high);
+    return;
+  }
+  let a = turned_quad(low, 2u * lane, angles);
+  let b = turned_quad(high, 2u * lane + 1u, angles);
+  if (head >= N_HEADS) {
+    kv[key_at(table, head - N_HEADS, position) + lane] = halves(a, b);
+  } else {
+    write(at / 4u, row, a);
+    write(at / 4u + 1u, row + 4u, b);
+  }
 }";
 
 const EIGHT_GATED: &str = "

@@ -3,6 +3,7 @@ struct Params {
   quads: u32, words: u32, pairs: u32, supers: u32,
   n_units: u32, n_cols: u32, n_groups: u32, n_tokens: u32,
   x: u32, x_stride: u32, y: u32, y_stride: u32, bias: u32, partials: u32,
+  kv: u32, rope: u32, rows: u32,
 }
 var<immediate> p: Params;
 

@@ -85,6 +85,16 @@ impl Rotation {
         self.eps_bits.is_some()
     }
 
+    /// Whether every eight elements of a head can be rotated by themselves.
+    pub(crate) fn by_eights(self, heads: Heads) -> bool {
+        !self.normed() && !self.halves && heads.head_dim.is_multiple_of(8)
+    }
+
+    /// `turned_quad`, where eights are rotated by themselves.
+    pub(crate) fn eights(self, shader: Shader) -> Shader {
+        shader.constant("N_PAIRS", self.n_rot / 2).text(include_str!("../shared/rope_pairs.wgsl"))
+    }
+
     /// How the variant differs from others, for names.
     pub(crate) fn suffix(self) -> String {
         let norm = if self.normed() { "_norm" } else { "" };
@@ -100,7 +110,9 @@ impl Rotation {
             None => shader.text(PLAIN),
         };
         match (heads.whole_quads(), self.halves) {
-            (true, false) => shader.text(include_str!("../shared/rope_adjacent.wgsl")),
+            (true, false) => shader
+                .text(include_str!("../shared/rope_pairs.wgsl"))
+                .text(include_str!("../shared/rope_adjacent.wgsl")),
             (true, true) if self.n_rot.is_multiple_of(8) => {
                 shader.text(include_str!("../shared/rope_halves.wgsl"))
             }

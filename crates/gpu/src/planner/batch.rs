@@ -1,6 +1,7 @@
 //! The plan of many rows: a prompt, rows of several sequences, the rows of a speculation.
 
 use super::{Planner, product_of};
+use crate::kernels::Kernel;
 use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::attend_prompt::{self, AttendPrompt};
@@ -116,8 +117,13 @@ impl Planner<'_> {
             self.norm_rows(plan, (role, Some(i)), tensors, [r.hidden, normed], (n_rows, partials));
         };
         norm(plan, Role::AttnNorm, &[&layer.qkv], partials);
-        products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [normed, r.qkv]);
-        plan.steps.push(self.rope_kv(i, layer, n_rows));
+        match self.rotated_qkv(i, layer, normed, n_rows) {
+            Some(step) => plan.steps.push(step),
+            None => {
+                products(plan, Role::AttnQkv, &layer.qkv, Epilogue::Store, [normed, r.qkv]);
+                plan.steps.push(self.rope_kv(i, layer, n_rows));
+            }
+        }
         self.batch_attention(plan, i, batch, splits, attended);
         let what = (Role::AttnOutput, Some(i));
         let partials = self.add_products(plan, what, &layer.attn_output, attended, n_rows);
@@ -219,6 +225,20 @@ impl Planner<'_> {
         };
         let what = What::new(role, layer, [n_rows * spec.n_embd; 2]);
         Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows)).with_weights(parts[0].placed.buffer)
+    }
+
+    /// Q, K and V, rotated and where they belong, where one product can do that.
+    fn rotated_qkv(&self, i: usize, layer: &Layer, x: Region, n_rows: usize) -> Option<Step> {
+        let [part] = &layer.qkv[..] else { return None };
+        if n_rows <= MOST_TOKENS || part.bias.is_some() {
+            return None;
+        }
+        let what = product_of(Role::AttnQkv, Some(i), part, 1);
+        let (mut step, _) = self.many(what, part, Epilogue::Store, [x, self.regions.qkv], (n_rows, 1));
+        let Kernel::GemmMatrix(kernel) = step.kernel else { return None };
+        step.kernel = kernel.of_heads(heads(self.spec), self.rotation())?.kernel();
+        let step = step.with_weights(part.placed.buffer).with_kv(self.kv[i].0);
+        Some(step.with_work(work(part, n_rows)))
     }
 
     fn rope_kv(&self, i: usize, layer: &Layer, n_rows: usize) -> Step {
@@ -435,6 +455,9 @@ impl Planner<'_> {
             y_stride: y.stride,
             bias: part.bias.unwrap_or(0),
             partials: self.regions.partials.at,
+            kv: what.layer.map_or(0, |i| self.kv[i].1),
+            rope: self.tables.rope,
+            rows: self.tables.rows,
         };
         (Step::new(kernel, what, &params, grid), parts)
     }

@@ -33,7 +33,7 @@ fn run(lab: &mut Lab, problem: &Problem, tile: Tile) -> Memory {
         y: problem.y,
         y_stride: problem.y_stride,
         bias: problem.bias,
-        partials: 0,
+        ..Params::default()
     };
     let grid = kernel.grid(n_tokens, problem.n_groups);
     lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &problem.memory)

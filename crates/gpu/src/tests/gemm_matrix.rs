@@ -67,6 +67,7 @@ fn run_in_parts(
         y_stride: problem.y_stride,
         bias: problem.bias,
         partials: partials as u32,
+        ..Params::default()
     };
     let grid = kernel.grid(n_tokens, problem.n_groups);
     let mut after = lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &memory);

@@ -17,6 +17,7 @@ mod forward;
 mod forward_int8;
 mod fused;
 mod gemm;
+mod gemm_heads;
 mod gemm_matrix;
 mod history;
 mod matvec;
