@@ -24,6 +24,7 @@ mod device;
 mod device_memory;
 mod doctor;
 mod error;
+mod files;
 mod forward;
 mod integer_dot;
 mod kernels;

@@ -121,7 +121,7 @@ impl GpuForwardPass {
             device,
             notes: note.into_iter().collect(),
         };
-        pass.persistent = persistent::for_mode(&mut pass, options.decode)?;
+        pass.persistent = persistent::for_mode(&mut pass, options.decode, options.pipeline_cache.as_deref())?;
         pass.memory.token_bytes += pass.persistent.as_ref().map_or(0, |kernel| kernel.len_bytes());
         Ok(pass)
     }

@@ -2,9 +2,9 @@
 //! keeps a cache of its own.
 
 use crate::device::Gpu;
+use crate::files;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use wgpu::{Features, PipelineCache};
 
@@ -33,7 +33,7 @@ impl DiskCache {
     /// Writes what is new. A folder that cannot be written costs the next start its time, and nothing else.
     pub(crate) fn save(&mut self) {
         let Some(data) = self.cache.get_data().filter(|data| *data != self.stored) else { return };
-        if write(&self.path, &sealed(&data)).is_ok() {
+        if files::replace(&self.path, &sealed(&data)).is_ok() {
             self.stored = data;
         }
     }
@@ -45,19 +45,6 @@ fn make(gpu: &Gpu, data: Option<&[u8]>) -> PipelineCache {
     // SAFETY: the data is what `get_data` gave, bit for bit: `unsealed` has checked its sum. wgpu and the driver check that
     // it is of this adapter and this driver, and fall back to an empty cache.
     unsafe { gpu.device.create_pipeline_cache(&descriptor) }
-}
-
-/// In place at once or not at all, whoever else is writing.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let written = fs::File::create(&beside).and_then(|mut file| file.write_all(bytes));
-    let moved = written.and_then(|()| fs::rename(&beside, path));
-    if moved.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    moved
 }
 
 fn sum(data: &[u8]) -> [u8; 8] {

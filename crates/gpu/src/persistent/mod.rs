@@ -16,6 +16,7 @@
 //! (`trial`), and every wait ends after a while: then the group stops for good, the others see it, and the host
 //! goes on with the plan of dispatches from the token where it happened.
 
+mod passed;
 mod shape;
 mod source;
 mod trial;
@@ -74,27 +75,22 @@ pub(crate) struct Persistent {
 }
 
 impl Persistent {
-    /// For a model on its device: geometries, each with the position from which on it is used, the first 0.
+    /// For a model on its device: geometries, each with the position from which on it is used, the first 0, and the text of each
+    /// variant.
     pub(crate) fn new(
         machine: &Machine,
         shape: &Shape,
         geometries: &[(usize, Geometry)],
-    ) -> Result<Self, GpuError> {
-        let texts = geometries.iter().map(|(_, geometry)| text(shape, geometry)).collect();
-        Self::from_texts(machine, shape, geometries, texts)
-    }
-
-    /// From the text of each variant.
-    pub(crate) fn from_texts(
-        machine: &Machine,
-        shape: &Shape,
-        geometries: &[(usize, Geometry)],
-        texts: Vec<String>,
+        texts: &[String],
     ) -> Result<Self, GpuError> {
         let gpu = &machine.gpu;
-        let compile = |(from, geometry): (usize, Geometry), text| {
+        let compile = |(from, geometry): (usize, Geometry), text: &String| {
             let name = format!("persistent_{}", geometry.splits);
-            Ok(Variant { from, geometry, pipeline: machine.pipelines.compile_text(gpu, &name, text)? })
+            Ok(Variant {
+                from,
+                geometry,
+                pipeline: machine.pipelines.compile_text(gpu, &name, text.clone())?,
+            })
         };
         let made: Vec<_> = thread::scope(|scope| {
             let jobs = geometries.iter().zip(texts);

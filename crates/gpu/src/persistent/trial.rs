@@ -1,6 +1,8 @@
-//! Whether the persistent kernel works here: found out at load, by trying.
+//! Whether the persistent kernel works here: found out at load, by trying. That its groups are at work all at a time is tried at every
+//! load, its tokens are compared at the first.
 
-use super::{Geometry, Persistent, STATUS_WORDS, Shape, outcome};
+use super::passed::Passed;
+use super::{Geometry, Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
@@ -8,6 +10,7 @@ use crate::layout::BLOCK;
 use crate::options::DecodeMode;
 use model::{Choice, ForwardPass, SequenceId};
 use std::ops::ControlFlow;
+use std::path::Path;
 use wgpu::{DeviceType, Features};
 
 /// Workgroups that are tried, most first: a multiprocessor has room for one.
@@ -25,14 +28,18 @@ const FIRST: u32 = 0;
 const OTHER: u32 = 1;
 const OWN: SequenceId = SequenceId(0);
 
-/// The kernel, if `mode` asks for it and it works, or may do without.
+/// The kernel, if `mode` asks for it and it works, or may do without; the folder is that of compiled kernels.
 ///
 /// # Errors
 /// `mode` asks for nothing else, and it does not work.
-pub(crate) fn for_mode(pass: &mut GpuForwardPass, mode: DecodeMode) -> Result<Option<Persistent>, GpuError> {
+pub(crate) fn for_mode(
+    pass: &mut GpuForwardPass,
+    mode: DecodeMode,
+    cache: Option<&Path>,
+) -> Result<Option<Persistent>, GpuError> {
     let found = match mode {
         DecodeMode::Dispatch => return Ok(None),
-        DecodeMode::Auto | DecodeMode::Persistent => try_it(pass),
+        DecodeMode::Auto | DecodeMode::Persistent => try_it(pass, cache),
     };
     match found {
         Err(why) if mode == DecodeMode::Persistent => Err(GpuError::Unsupported {
@@ -42,26 +49,32 @@ pub(crate) fn for_mode(pass: &mut GpuForwardPass, mode: DecodeMode) -> Result<Op
     }
 }
 
-/// The kernel, once it has given the right tokens; or why there is none.
-fn try_it(pass: &mut GpuForwardPass) -> Result<Persistent, String> {
+/// The kernel, once it has given the right tokens, now or when it was tried here before; or why there is none.
+fn try_it(pass: &mut GpuForwardPass, cache: Option<&Path>) -> Result<Persistent, String> {
     suits(&pass.machine.gpu)?;
     let shape = Shape::of(&pass.planner())?;
     let lanes = pass.machine.gpu.info.subgroup_max_size as usize;
     let mut kernel = None;
     for groups in GROUPS.map(|n| n.min(shape.n_ff / BLOCK)) {
         let geometries = geometries(pass, &shape, groups, lanes)?;
+        let texts: Vec<_> = geometries.iter().map(|(_, geometry)| text(&shape, geometry)).collect();
         let mut tried =
-            Persistent::new(&pass.machine, &shape, &geometries).map_err(|error| error.to_string())?;
+            Persistent::new(&pass.machine, &shape, &geometries, &texts).map_err(|error| error.to_string())?;
         if tried.all_present(pass)? {
-            kernel = Some(tried);
+            kernel = Some((tried, texts));
             break;
         }
     }
     pass.machine.pipelines.save();
-    let mut kernel = kernel.ok_or("its workgroups are not at work all at a time")?;
-    let compared = kernel.compare(pass);
-    pass.truncate(OWN, 0);
-    compared.map(|()| kernel)
+    let (mut kernel, texts) = kernel.ok_or("its workgroups are not at work all at a time")?;
+    let passed = Passed::open(&pass.machine.gpu, cache);
+    if !passed.has(&texts) {
+        let compared = kernel.compare(pass);
+        pass.truncate(OWN, 0);
+        compared?;
+        passed.add(&texts);
+    }
+    Ok(kernel)
 }
 
 /// Other interfaces and devices have their own order of things, in which a group may wait for one that never begins.

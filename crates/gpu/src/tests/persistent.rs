@@ -42,8 +42,8 @@ fn equip(pass: &mut GpuForwardPass, geometries: &[(usize, Geometry)], edit: impl
     let lanes = pass.machine.gpu.info.subgroup_min_size as usize;
     let geometries: Vec<_> = geometries.iter().map(|&(from, g)| (from, Geometry { lanes, ..g })).collect();
     let shape = Shape::of(&pass.planner()).unwrap();
-    let texts = geometries.iter().map(|(_, geometry)| edit(text(&shape, geometry))).collect();
-    pass.persistent = Some(Persistent::from_texts(&pass.machine, &shape, &geometries, texts).unwrap());
+    let texts: Vec<_> = geometries.iter().map(|(_, geometry)| edit(text(&shape, geometry))).collect();
+    pass.persistent = Some(Persistent::new(&pass.machine, &shape, &geometries, &texts).unwrap());
 }
 
 /// `n` tokens from where the sequence is.
