@@ -23,6 +23,8 @@ pub(crate) struct Region {
     pub(crate) stride: u32,
     /// How they lie there. Rows of f16 take half of their room.
     pub(crate) floats: Floats,
+    /// Whether they are rounded to 8 bits, as `quantize` leaves them, which takes less room.
+    pub(crate) rounded: bool,
 }
 
 impl Region {
@@ -34,6 +36,11 @@ impl Region {
     /// With its numbers in another format.
     pub(crate) fn of(self, floats: Floats) -> Self {
         Self { floats, ..self }
+    }
+
+    /// With its numbers in 8 bits, if so.
+    pub(crate) fn in_8_bits(self, rounded: bool) -> Self {
+        Self { rounded, ..self }
     }
 }
 
@@ -92,7 +99,7 @@ impl Regions {
         let mut take = |rows: usize, n: usize| {
             let (at, stride) = (len as u32, n.next_multiple_of(GROUP));
             len += rows * stride;
-            Region { at, stride: stride as u32, floats: Floats::F32 }
+            Region { at, stride: stride as u32, floats: Floats::F32, rounded: false }
         };
         let heads = heads(spec);
         let state = 4 * heads.state_quads() * heads.n_heads;
@@ -114,7 +121,7 @@ impl Regions {
             states: take(states, state).at,
             gated: take(n_rows, spec.n_ff),
             up: take(if gate_apart { n_rows } else { 0 }, spec.n_ff),
-            rounded: take(few, rounded),
+            rounded: take(few, rounded).in_8_bits(true),
             logits: take(n_logits, spec.n_vocab),
             best: take(if n_rows > 1 { 0 } else { 1 }, best).at,
             unused: take(1, 4).at,

@@ -109,6 +109,13 @@ impl Shader {
         }
     }
 
+    /// `made`, an array of `n_quads`, of which `round_made` makes half units, and `store_half`; after `round_half`.
+    pub(crate) fn round_made(self, n_quads: usize) -> Self {
+        self.constant("MADE", n_quads)
+            .text(include_str!("shared/round_made.wgsl"))
+            .text(include_str!("shared/store_half.wgsl"))
+    }
+
     /// `Best`, `key`, `changed_key`, `better`, `store_best`, `load_best` and `group_best`; after `reduce`.
     pub(crate) fn best(self, caps: Caps) -> Self {
         let this = self.text(include_str!("shared/best.wgsl"));

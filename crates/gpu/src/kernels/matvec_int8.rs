@@ -1,18 +1,20 @@
 //! Y = X W^T for up to 8 rows of X rounded to 8 bits: whole numbers are multiplied, four at a time.
 //!
 //! Inputs: W `[n_rows, n_cols]` quantised, in row groups (see `layout`); X `[n_tokens, n_cols]`: a row of f32, as in `matvec`,
-//! or rows that `quantize` has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the epilogue.
+//! or rows that `quantize` has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the epilogue; or Y as
+//! `quantize` would leave it, from a kernel [`MatvecInt8::rounding`].
 //! Requires: of subgroups as `matvec`. Launch: by [`Shape`], as `matvec`: weights are decoded once for all rows of X, which is
-//! staged in workgroup memory, as much of it at a time as there is room for.
+//! staged in workgroup memory, as much of it at a time as there is room for. Workgroups that round have whole units of outputs.
 //! Numerics: X is rounded to 8 bits in units of 32 as the CPU engine does it; products of a unit are exact, their sums f32;
-//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone.
+//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone. Outputs that are rounded
+//! have the bits that `quantize` makes of those that are not.
 //! Source: own.
 
 use super::Kernel;
 use super::gemm::suffix;
 use super::matvec::{Epilogue, Prologue, across, input};
 use super::matvec_shape::Shape;
-use super::matvec_walk::Walk;
+use super::matvec_walk::{TO_SCRATCH, Walk};
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -29,6 +31,8 @@ const MOST_STAGED_BYTES: usize = 36 << 10;
 /// model then need not lose any; four and eight take 2 and 5 times as long.
 const LEAST_COLS: usize = 2048;
 const LEAST_COLS_OF_ROWS: usize = 512;
+/// Fewer workgroups than these, each with a unit of outputs, leave a large GPU idle for longer than it takes to round apart.
+const LEAST_ROUNDING: usize = 48;
 /// Quads that a thread loads of X before it stores them.
 const STAGED_AT_ONCE: usize = 8;
 
@@ -54,12 +58,15 @@ pub(crate) struct MatvecInt8 {
     n_tokens: usize,
     input: Input,
     epilogue: Epilogue,
+    /// Whether outputs are rounded to 8 bits.
+    rounds: bool,
     shape: Shape,
     /// Steps that a staged part of X is enough for.
     steps: usize,
 }
 
-/// Offsets: weights as in `matvec`; `x`, `y`, `bias` and the strides in words, all but `bias` multiples of 4; `norm` in quads.
+/// Offsets: weights as in `matvec`; `x`, `y`, `y_by`, `bias` and the strides in words, all but `bias` multiples of 4; `norm` in
+/// quads. `y_by` is where scales and sums of outputs go that are rounded.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -67,6 +74,7 @@ pub(crate) struct Params {
     pub(crate) x: u32,
     pub(crate) x_stride: u32,
     pub(crate) y: u32,
+    pub(crate) y_by: u32,
     pub(crate) y_stride: u32,
     pub(crate) norm: u32,
     pub(crate) bias: u32,
@@ -99,26 +107,37 @@ impl MatvecInt8 {
         debug_assert!((1..=MOST_TOKENS).contains(&n_tokens), "{n_tokens} tokens");
         debug_assert!(shape.slices.is_multiple_of(4), "sums are of 4 slices");
         bits(ty)?;
-        let mut this = Self { ty, n_cols, n_tokens, input, epilogue, shape, steps: 1 };
-        if this.walk().outputs_of_a_workgroup() > shape.threads()
-            || shape.threads() > caps.max_threads as usize
-        {
+        Self { ty, n_cols, n_tokens, input, epilogue, rounds: false, shape, steps: 1 }.fitted(caps)
+    }
+
+    /// The same with outputs rounded to 8 bits, if workgroups that make whole units of a tensor of `n_groups` row groups are enough.
+    pub(crate) fn rounding(self, n_groups: usize, caps: Caps) -> Option<Self> {
+        debug_assert!(self.epilogue != Epilogue::Add, "what is added to is not rounded");
+        let this = Self { rounds: true, shape: self.shape.of_whole_units(caps), ..self }.fitted(caps)?;
+        let workgroups = this.grid(n_groups)[0] as usize;
+        (this.shape == self.shape || workgroups >= LEAST_ROUNDING).then_some(this)
+    }
+
+    /// With as much of X staged at a time as there is room for.
+    fn fitted(mut self, caps: Caps) -> Option<Self> {
+        let threads = self.shape.threads();
+        if self.walk().outputs_of_a_workgroup() > threads || threads > caps.max_threads as usize {
             return None;
         }
         loop {
-            this.steps = this.walk().batch().1;
+            self.steps = self.walk().batch().1;
             // All of X at once if it is a row that is rounded here, or there is room.
-            while this.input == Input::Rounded && this.steps > 1 && !this.fits(caps) {
-                this.steps -= 1;
+            while self.input == Input::Rounded && self.steps > 1 && !self.fits(caps) {
+                self.steps -= 1;
             }
-            if this.fits(caps) {
-                return Some(this);
+            if self.fits(caps) {
+                return Some(self);
             }
             // Smaller steps.
-            if this.input != Input::Rounded || this.walk().batch().0 == 1 {
+            if self.input != Input::Rounded || self.walk().batch().0 == 1 {
                 return None;
             }
-            this.shape.flight /= 2;
+            self.shape.flight /= 2;
         }
     }
 
@@ -128,7 +147,8 @@ impl MatvecInt8 {
             Input::Own(prologue) => (prologue.prefix(), String::new()),
             Input::Rounded => (String::new(), format!("_rows{}", self.n_tokens)),
         };
-        format!("{prologue}matvec_int8{rows}_{ty}{}", suffix(self.epilogue))
+        let rounding = if self.rounds { "_rounding" } else { "" };
+        format!("{prologue}matvec_int8{rows}_{ty}{}{rounding}", suffix(self.epilogue))
     }
 
     /// Workgroups for a tensor of `n_groups` row groups.
@@ -173,8 +193,9 @@ impl MatvecInt8 {
     fn fits(&self, caps: Caps) -> bool {
         let staged = self.n_tokens * self.chunk() * (UNIT + 4 * self.words_of_scales());
         let sums = self.shape.out_blocks() * self.epilogue.groups() * self.n_tokens * self.shape.slices * 2;
-        // The sums, two pools, the parts of squares, and what alignment may take.
-        let others = 4 * (sums + 2 * self.shape.threads() + self.shape.threads() / 32) + 64;
+        let made = if self.rounds { 4 * self.walk().outputs_of_a_workgroup() } else { 0 };
+        // The sums, outputs to be rounded, two pools, the parts of squares, and what alignment may take.
+        let others = 4 * (sums + made + 2 * self.shape.threads() + self.shape.threads() / 32) + 64;
         let most = if self.input == Input::Rounded { MOST_STAGED_BYTES } else { usize::MAX };
         staged <= most && staged + others <= caps.workgroup_memory as usize
     }
@@ -205,11 +226,17 @@ impl MatvecInt8 {
             .decoder(self.ty)
             .words_decoder(self.ty)
             .text(across(caps));
+        let shader = match self.rounds || self.input != Input::Rounded {
+            true => shader.round_half(caps),
+            false => shader,
+        };
+        let shader = match self.rounds {
+            true => shader.round_made(self.walk().outputs_of_a_workgroup()),
+            false => shader,
+        };
         let shader = match self.input {
             Input::Rounded => shader,
-            Input::Own(prologue) => {
-                self.own_input(shader.text(input(self.n_cols)).round_half(caps), prologue)
-            }
+            Input::Own(prologue) => self.own_input(shader.text(input(self.n_cols)), prologue),
         };
         shader.text(&self.main(caps)).finish()
     }
@@ -252,8 +279,12 @@ impl MatvecInt8 {
             self.products(text, walk, from, i);
         });
         let normed = matches!(self.input, Input::Own(Prologue::Norm { .. }));
-        walk.outputs(&mut text, if normed { "norm_scale() * " } else { "" });
-        text
+        let to = if self.rounds { "made[t]" } else { TO_SCRATCH };
+        walk.outputs(&mut text, if normed { "norm_scale() * " } else { "" }, to);
+        if self.rounds {
+            text.push_str(STORE_ROUNDED);
+        }
+        text + "}\n"
     }
 
     /// Unit `i` of a step times all rows of X.
@@ -381,3 +412,14 @@ impl MatvecInt8 {
         }
     }
 }
+
+// Half units of OUT_BLOCKS blocks of outputs, row after row.
+const STORE_ROUNDED: &str = "
+  let half = round_made(t);
+  let by = unit_scales(t, half);
+  if (t < MADE / 4u) {
+    let row_at = t / (OUT_BLOCKS / 2u) * p.y_stride;
+    let at = wg.x * (OUT_BLOCKS / 2u) + t % (OUT_BLOCKS / 2u);
+    store_half((p.y + row_at) / 4u, (p.y_by + row_at) / 4u, at, half, by);
+  }
+";

@@ -7,6 +7,9 @@ use super::matvec::Epilogue;
 use super::matvec_shape::Shape;
 use std::fmt::Write;
 
+/// Where a thread's quad of outputs goes that is not wanted in another form.
+pub(super) const TO_SCRATCH: &str = "scratch[y]";
+
 /// A product's way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk {
@@ -113,27 +116,27 @@ impl Walk {
         text.push_str("  }\n  }\n");
     }
 
-    /// What is made of the sums, times `scale`, and written.
-    pub(super) fn outputs(&self, text: &mut String, scale: &str) {
+    /// What is made of the sums, times `scale`, put where `to` says: each of the first threads has a quad.
+    pub(super) fn outputs(&self, text: &mut String, scale: &str, to: &str) {
         let _ = writeln!(text, "  workgroupBarrier();\n  if (t < {}u) {{", self.outputs_of_a_workgroup());
         let token = if self.n_tokens == 1 { "0u" } else { "token" };
         for g in 0..self.groups() {
             let which = format!("{}u + {token}", g * self.n_tokens);
             let _ = writeln!(text, "    let v{g} = {scale}row_sums(quad / 2u, {which}, quad % 2u);");
         }
-        let write = match self.epilogue {
-            Epilogue::Store => "scratch[y] = v0;",
+        let value = match self.epilogue {
+            Epilogue::Store => "v0",
             Epilogue::StoreBiased => {
-                "let b = p.bias + row;\n    \
-                 scratch[y] = v0 + bitcast<vec4<f32>>(vec4<u32>(words[b], words[b + 1u], words[b + 2u], words[b + 3u]));"
+                "v0 + bitcast<vec4<f32>>(vec4<u32>(\
+                 words[p.bias + row], words[p.bias + row + 1u], words[p.bias + row + 2u], words[p.bias + row + 3u]))"
             }
-            Epilogue::Add => "scratch[y] = old + v0;",
-            Epilogue::SiluMul => "scratch[y] = v0 / (1.0 + exp(min(-v0, vec4<f32>(80.0)))) * v1;",
+            Epilogue::Add => "old + v0",
+            Epilogue::SiluMul => "v0 / (1.0 + exp(min(-v0, vec4<f32>(80.0)))) * v1",
         };
-        let _ = writeln!(text, "    {write}\n  }}\n}}");
+        let _ = writeln!(text, "    {to} = {value};\n  }}");
     }
 
-    /// Quads that a workgroup writes, one a thread.
+    /// Quads that a workgroup makes, one a thread.
     pub(super) fn outputs_of_a_workgroup(&self) -> usize {
         self.shape.out_blocks() * 2 * self.n_tokens
     }

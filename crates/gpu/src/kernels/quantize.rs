@@ -44,6 +44,11 @@ impl Quantize {
         n_cols.div_ceil(UNIT) * 12
     }
 
+    /// Where number `first` of a row of `n_cols` lies, the first of a unit, and its unit's scale, in words.
+    pub(crate) fn place(n_cols: usize, first: u32) -> [u32; 2] {
+        [first / 4, (n_cols.div_ceil(UNIT) * 8) as u32 + first / 8]
+    }
+
     pub(crate) fn name(&self) -> String {
         if self.eps_bits.is_some() { "norm_quantize" } else { "quantize" }.to_owned()
     }
@@ -74,6 +79,7 @@ impl Quantize {
             .bindings()
             .reduce(caps, threads)
             .round_half(caps)
+            .text(include_str!("../shared/store_half.wgsl"))
             .text(include_str!("quantize.wgsl"));
         match self.eps_bits {
             Some(eps) => shader.float("EPS", f32::from_bits(eps)).text(&self.normed(threads)),
@@ -114,7 +120,7 @@ impl Quantize {
         }
         text.push_str("  let scale = inverseSqrt(group_sum(squares) / f32(N_COLS) + EPS);\n");
         for k in 0..rounds {
-            let _ = writeln!(text, "  store_half(wg, i{k}, half{k}, by{k}, scale);");
+            let _ = writeln!(text, "  store(wg, i{k}, half{k}, by{k}, scale);");
         }
         text + "}\n"
     }
@@ -130,5 +136,5 @@ fn run(wg: u32, t: u32) {
   let at = (p.x + row * p.x_stride) / 4u + min(i, N_UNITS * 2u - 1u) * 4u;
   let half = round_half(t, scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]);
   let by = unit_scales(t, half);
-  store_half(row, i, half, by, 1.0);
+  store(row, i, half, by, 1.0);
 }";

@@ -10,7 +10,7 @@ use crate::kernels::floats::Floats;
 use crate::kernels::gemm;
 use crate::kernels::gemm_choice::{self, MOST_PARTS, Pick, Product};
 use crate::kernels::matvec::{Epilogue, Prologue};
-use crate::kernels::matvec_int8::{self, Input};
+use crate::kernels::matvec_int8::Input;
 use crate::kernels::matvec_rows::{self, MOST_TOKENS, MatvecRows};
 use crate::kernels::merge_attention::{self, MergeAttention};
 use crate::kernels::quantize::{self, Quantize};
@@ -68,7 +68,7 @@ impl Planner<'_> {
         let (hidden, what) = (r.hidden.from(row), (Role::Output, None));
         if n_rows == 1 {
             let prologue = Prologue::Norm { eps_bits: self.spec.rms_eps.to_bits() };
-            let from_to = [hidden.at, r.logits.at];
+            let from_to = [hidden, r.logits];
             self.token_products(&mut plan, what, &self.tensors.output, prologue, Epilogue::Store, from_to);
         } else {
             let (parts, normed) = (&self.tensors.output, r.normed.of(self.floats(n_rows)));
@@ -130,7 +130,8 @@ impl Planner<'_> {
         norm(plan, Role::FfnNorm, &layer.gate_up.tensors(), partials);
         let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
-                let gated = r.gated.of(halves);
+                let rounds = self.rounds_gated(parts, Input::Rounded, &layer.ffn_down, n_rows);
+                let gated = r.gated.of(halves).in_8_bits(rounds);
                 products(plan, Role::FfnGateUp, parts, Epilogue::SiluMul, [normed, gated]);
                 gated
             }
@@ -174,12 +175,6 @@ impl Planner<'_> {
                 n_rows,
             ));
         }
-    }
-
-    /// Whether a product of `n_rows` rows with `part` is made of 8 bits.
-    fn takes_rounded(&self, part: &Part, n_rows: usize) -> bool {
-        let kernel = |epilogue| self.int8(part, n_rows, Input::Rounded, epilogue);
-        n_rows <= MOST_TOKENS && [Epilogue::Store, Epilogue::SiluMul].map(kernel).iter().all(Option::is_some)
     }
 
     /// Rows of `n_cols` numbers at `x` to 8 bits, after a norm if there is an epsilon and a part that it is of.
@@ -355,7 +350,7 @@ impl Planner<'_> {
     ) {
         // A norm rounds what it makes by itself.
         let rounded = parts.iter().find(|part| self.takes_rounded(part, n_rows));
-        if let Some(part) = rounded.filter(|_| x != self.regions.normed) {
+        if let Some(part) = rounded.filter(|_| !x.rounded && x != self.regions.normed) {
             let what = product_of(role, layer, part, epilogue.groups());
             plan.steps.push(self.quantize(what, x, part.placed.n_cols, None, n_rows));
         }
@@ -397,19 +392,11 @@ impl Planner<'_> {
 
     fn few(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
         let p = part.placed;
-        let kernel = self.int8(part, n_rows, Input::Rounded, epilogue);
-        if let Some(kernel) = kernel.filter(|_| self.takes_rounded(part, n_rows)) {
-            let from = self.regions.rounded;
-            let params = matvec_int8::Params {
-                weights: p.at,
-                x: from.at,
-                x_stride: from.stride,
-                y: y.at + part.first,
-                y_stride: y.stride,
-                norm: 0,
-                bias: part.bias.unwrap_or(0),
-            };
-            return Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups));
+        let from = if x.rounded { x } else { self.regions.rounded };
+        if self.takes_rounded(part, n_rows)
+            && let Some(step) = self.int8_step(what, part, (Input::Rounded, epilogue), [from, y], n_rows)
+        {
+            return step;
         }
         let kernel = MatvecRows::new(p.ty, p.n_cols, n_rows, epilogue, self.caps);
         let params = matvec_rows::Params {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod choose;
+mod int8;
 mod token;
 
 pub(crate) use batch::{Batch, Run};
@@ -10,8 +11,6 @@ pub(crate) use choose::can_choose;
 use crate::device::Caps;
 use crate::kernels::ahead::{Ahead, LINE_BYTES};
 use crate::kernels::heads::Rotation;
-use crate::kernels::matvec::Epilogue;
-use crate::kernels::matvec_int8::{self, Input, MatvecInt8};
 use crate::layout::GROUP;
 use crate::options::Activations;
 use crate::plan::{Role, What};
@@ -58,20 +57,6 @@ impl Planner<'_> {
             first.buffer,
             Ahead { ahead: first.at.quads, n_ahead, columns: 0, unused: self.regions.unused },
         ))
-    }
-}
-
-impl Planner<'_> {
-    /// The kernel that multiplies `n_rows` rows in 8 bits with a part, if that is how it is to be done.
-    fn int8(&self, part: &Part, n_rows: usize, input: Input, epilogue: Epilogue) -> Option<MatvecInt8> {
-        let p = part.placed;
-        let wanted = match self.activations {
-            Activations::F32 => false,
-            Activations::Int8 => true,
-            Activations::Auto => matvec_int8::pays(p.n_cols, n_rows),
-        };
-        let kernel = || MatvecInt8::new((p.ty, p.n_cols), p.n_groups, n_rows, input, epilogue, self.caps);
-        if wanted { kernel() } else { None }
     }
 }
 

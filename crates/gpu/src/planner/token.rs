@@ -5,10 +5,10 @@ use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
-use crate::kernels::matvec_int8::{self, Input};
+use crate::kernels::matvec_int8::Input;
 use crate::kernels::silu_mul::{self, SiluMul};
 use crate::plan::{Plan, Role, Step, What};
-use crate::regions::heads;
+use crate::regions::{Region, heads};
 use crate::tensors::{GateUp, Layer, Part, qkv_starts};
 use bytemuck::Zeroable;
 
@@ -53,36 +53,39 @@ impl Planner<'_> {
             &self.tensors.output,
             self.norm(),
             Epilogue::Store,
-            [self.regions.hidden.at, self.regions.logits.at],
+            [self.regions.hidden, self.regions.logits],
         );
         plan
     }
 
     fn token_layer(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
         let r = &self.regions;
-        let (x, gated) = (r.hidden.at, r.gated.at);
+        let x = r.hidden;
         let products = |plan: &mut Plan, role, parts: &[Part], prologue, epilogue, from_to| {
             self.token_products(plan, (role, Some(i)), parts, prologue, epilogue, from_to);
         };
         let norm = self.norm();
-        products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv.at]);
+        products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv]);
         self.token_attention(plan, i, layer, splits);
         let heads = heads(self.spec);
         let (merge, attended) = match Output::of(heads, splits) {
-            Output::Normalised => (Prologue::Plain, r.attended.at),
-            Output::States => (Prologue::Merge { heads, splits }, r.states),
+            Output::Normalised => (Prologue::Plain, r.attended),
+            Output::States => (Prologue::Merge { heads, splits }, Region { at: r.states, ..r.attended }),
         };
         products(plan, Role::AttnOutput, &layer.attn_output, merge, Epilogue::Add, [attended, x]);
-        match &layer.gate_up {
+        let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
+                let gated = r.gated.in_8_bits(self.rounds_gated(parts, Input::Own(norm), &layer.ffn_down, 1));
                 products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, gated]);
+                gated
             }
             GateUp::Apart { gate, up } => {
-                products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [x, gated]);
-                products(plan, Role::FfnUp, up, norm, Epilogue::Store, [x, r.up.at]);
+                products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [x, r.gated]);
+                products(plan, Role::FfnUp, up, norm, Epilogue::Store, [x, r.up]);
                 plan.steps.push(self.silu_mul(i, 1));
+                r.gated
             }
-        }
+        };
         products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [gated, x]);
     }
 
@@ -121,7 +124,7 @@ impl Planner<'_> {
         Prologue::Norm { eps_bits: self.spec.rms_eps.to_bits() }
     }
 
-    /// The products of one row at float `x` with all parts of a tensor, into `y`.
+    /// The products of the row at `x` with all parts of a tensor, into `y`; what is rounded already needs no prologue.
     pub(super) fn token_products(
         &self,
         plan: &mut Plan,
@@ -129,26 +132,19 @@ impl Planner<'_> {
         parts: &[Part],
         prologue: Prologue,
         epilogue: Epilogue,
-        [x, y]: [u32; 2],
+        [x, y]: [Region; 2],
     ) {
         for part in parts {
             let p = part.placed;
             let epilogue = part.epilogue(epilogue);
             let what = product_of(role, layer, part, epilogue.groups());
-            let (norm, bias) = (part.norm / 4, part.bias.unwrap_or(0));
-            let y = y + part.first;
-            let step = match self.int8(part, 1, Input::Own(prologue), epilogue) {
-                Some(kernel) => {
-                    let params =
-                        matvec_int8::Params { weights: p.at, x, x_stride: 0, y, y_stride: 0, norm, bias };
-                    Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
-                }
-                None => {
-                    let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
-                    let params = matvec::Params { weights: p.at, x, y, norm, bias };
-                    Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
-                }
-            };
+            let input = if x.rounded { Input::Rounded } else { Input::Own(prologue) };
+            let step = self.int8_step(what, part, (input, epilogue), [x, y], 1).unwrap_or_else(|| {
+                let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
+                let (norm, bias) = (part.norm / 4, part.bias.unwrap_or(0));
+                let params = matvec::Params { weights: p.at, x: x.at, y: y.at + part.first, norm, bias };
+                Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
+            });
             plan.steps.push(step.with_weights(p.buffer));
         }
     }

@@ -41,8 +41,8 @@ fn rounding_to_8_bits_costs_what_it_must_and_no_more() {
     let models = [
         TinyModel { family: "qwen2", ..TinyModel::wide(TensorType::Q4_0) },
         TinyModel { family: "qwen3", head: TensorType::F16, ..TinyModel::wide(TensorType::Q6_K) },
-        // Heads that together are wider than the rest.
-        TinyModel { head_dim: 128, n_heads: 8, ..TinyModel::wide(TensorType::Q4_K) },
+        // Heads that together are wider than the rest, and gates enough that several rows of them are rounded where they are made.
+        TinyModel { head_dim: 128, n_heads: 8, n_ff: 1536, ..TinyModel::wide(TensorType::Q4_K) },
     ];
     for model in models {
         let file = model.gguf();

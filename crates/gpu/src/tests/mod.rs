@@ -30,6 +30,7 @@ mod profile;
 mod quantize;
 mod rms_norm;
 mod rope_kv;
+mod rounding;
 mod rows;
 mod sampling;
 mod silu_mul;

@@ -98,6 +98,24 @@ fn a_listing_says_what_is_done_to_which_tensor() {
 }
 
 #[test]
+fn what_goes_into_products_in_8_bits_is_rounded_where_it_is_made() {
+    planned(SyntheticPreset::ALL[0], |spec, planner| {
+        let token = Planner { activations: Activations::Int8, ..*planner };
+        let rows = Planner { regions: Regions::batch(spec, false, 8, 8), ..token };
+        let alone = |n| Batch { runs: (0..n).map(|table| Run { first: 0, n_rows: 1, table }).collect() };
+        for n in [2, 4, 8] {
+            let plan = rows.batch(&alone(n), 1).to_string();
+            let layer: Vec<&str> = plan.lines().filter(|line| line.contains("blk.7.")).collect();
+            let down = layer.iter().position(|line| line.contains("ffn_down")).unwrap();
+            assert!(layer[down].contains("matvec_int8_rows"), "{plan}");
+            assert!(layer[down - 1].contains("silu_mul_rounding"), "{plan}");
+        }
+        let token = token.token(1).to_string();
+        assert!(token.contains("norm_matvec_int8_q4_0_silu_mul_rounding"), "{token}");
+    });
+}
+
+#[test]
 fn no_part_of_a_large_model_is_larger_than_a_binding_of_128_mib() {
     let preset = SyntheticPreset::ALL.into_iter().find(|preset| preset.name == "llama-8b").unwrap();
     let spec = preset.spec();

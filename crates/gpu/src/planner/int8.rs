@@ -1,0 +1,78 @@
+//! Products of few rows in 8 bits: where they are made, and which rounds for which.
+
+use super::Planner;
+use crate::kernels::matvec::Epilogue;
+use crate::kernels::matvec_int8::{self, Input, MOST_TOKENS, MatvecInt8};
+use crate::kernels::quantize::Quantize;
+use crate::options::Activations;
+use crate::plan::{Step, What};
+use crate::regions::Region;
+use crate::tensors::Part;
+
+impl Planner<'_> {
+    /// The kernel that multiplies `n_rows` rows in 8 bits with a part, if that is how it is to be done.
+    pub(super) fn int8(
+        &self,
+        part: &Part,
+        n_rows: usize,
+        input: Input,
+        epilogue: Epilogue,
+    ) -> Option<MatvecInt8> {
+        let p = part.placed;
+        let wanted = match self.activations {
+            Activations::F32 => false,
+            Activations::Int8 => true,
+            Activations::Auto => matvec_int8::pays(p.n_cols, n_rows),
+        };
+        let kernel = || MatvecInt8::new((p.ty, p.n_cols), p.n_groups, n_rows, input, epilogue, self.caps);
+        if wanted { kernel() } else { None }
+    }
+
+    /// Whether a product of `n_rows` rows with `part` is made of 8 bits.
+    pub(super) fn takes_rounded(&self, part: &Part, n_rows: usize) -> bool {
+        let kernel = |epilogue| self.int8(part, n_rows, Input::Rounded, epilogue);
+        n_rows <= MOST_TOKENS && [Epilogue::Store, Epilogue::SiluMul].map(kernel).iter().all(Option::is_some)
+    }
+
+    /// Whether gates and ups of `input` leave in 8 bits what goes into `down`, of which nothing else is known then.
+    pub(super) fn rounds_gated(&self, gate_up: &[Part], input: Input, down: &[Part], n_rows: usize) -> bool {
+        let takes = |part: &Part| self.takes_rounded(part, n_rows);
+        let rounds = |part: &Part| self.rounding(part, n_rows, input).is_some();
+        down.iter().all(takes) && gate_up.iter().all(rounds)
+    }
+
+    fn rounding(&self, part: &Part, n_rows: usize, input: Input) -> Option<MatvecInt8> {
+        let kernel = self.int8(part, n_rows, input, Epilogue::SiluMul)?;
+        kernel.rounding(part.placed.n_groups, self.caps)
+    }
+
+    /// A product in 8 bits, if that is how it is to be done: rounding, if `y` is of rounded rows.
+    pub(super) fn int8_step(
+        &self,
+        what: What,
+        part: &Part,
+        (input, epilogue): (Input, Epilogue),
+        [x, y]: [Region; 2],
+        n_rows: usize,
+    ) -> Option<Step> {
+        let p = part.placed;
+        let (kernel, first, by) = match y.rounded {
+            true => {
+                let [first, by] = Quantize::place(self.spec.n_ff, part.first);
+                (self.rounding(part, n_rows, input)?, first, by)
+            }
+            false => (self.int8(part, n_rows, input, epilogue)?, part.first, 0),
+        };
+        let params = matvec_int8::Params {
+            weights: p.at,
+            x: x.at,
+            x_stride: x.stride,
+            y: y.at + first,
+            y_by: y.at + by,
+            y_stride: y.stride,
+            norm: part.norm / 4,
+            bias: part.bias.unwrap_or(0),
+        };
+        Some(Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups)))
+    }
+}
