@@ -4,6 +4,7 @@ use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
 use crate::kernels::attend::Output;
 use crate::kernels::heads::Heads;
+use crate::kernels::quantize::Quantize;
 use crate::plan::{Role, Step, What};
 use crate::regions::{Region, heads};
 use crate::tensors::qkv_starts;
@@ -28,7 +29,11 @@ impl GpuForwardPass {
                 continue;
             }
             for (name, at, len) in self.results(step.what, splits.is_none()) {
-                taps.push(Tap { name, values: self.floats(at, len)? });
+                let values = match step.kernel.rounds() {
+                    true => Quantize::numbers(&self.words(at, Quantize::row_words(len))?, len),
+                    false => self.floats(at, len)?,
+                };
+                taps.push(Tap { name, values });
             }
             if let (Some(splits), Role::Attn) = (splits, step.what.role) {
                 let states =
@@ -43,8 +48,11 @@ impl GpuForwardPass {
     }
 
     fn floats(&self, at: u32, len: usize) -> Result<Vec<f32>, GpuError> {
-        let words = self.machine.gpu.read(&self.token.buffer, at as usize, len)?;
-        Ok(words.into_iter().map(f32::from_bits).collect())
+        Ok(self.words(at, len)?.into_iter().map(f32::from_bits).collect())
+    }
+
+    fn words(&self, at: u32, len: usize) -> Result<Vec<u32>, GpuError> {
+        self.machine.gpu.read(&self.token.buffer, at as usize, len)
     }
 
     /// What a step leaves behind: names, places and lengths in floats; attention only if it is over `whole` contexts.

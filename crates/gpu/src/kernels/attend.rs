@@ -1,8 +1,8 @@
 //! Attention of few rows: each over all keys up to its own position.
 //!
 //! Inputs: q (and, fused, k and v) f32 in `scratch`; keys and values in the cache, through block tables. Output: `[n_rows,
-//! n_heads * head_dim]` f32 with zeros behind each row up to a multiple of 32; or states `[n_rows, n_heads, splits]`, which
-//! `merge_attention` or a prologue puts together.
+//! n_heads * head_dim]` f32 with zeros behind each row up to a multiple of 32, or rows as `quantize` would leave these; or states
+//! `[n_rows, n_heads, splits]`, which `merge_attention` or a prologue puts together.
 //! Requires: nothing of subgroups; those of 32 and more save most barriers. Launch: `grid(n_rows, splits)`: a workgroup of 256
 //! threads for a head of a row, or for all heads that share keys, and one of `splits` parts of its keys, each of whole blocks;
 //! part `i` of `n` blocks begins at block `i * n / splits`.
@@ -42,6 +42,8 @@ pub(crate) enum Queries {
 pub(crate) enum Output {
     /// The attended vectors: of one part, and heads of whole quads.
     Normalised,
+    /// The same, rounded to 8 bits: of one part, and heads of whole units.
+    Rounded,
     /// A state for each row, head and part.
     States,
 }
@@ -50,6 +52,11 @@ impl Output {
     /// What attention in `splits` parts leaves.
     pub(crate) fn of(heads: Heads, splits: usize) -> Self {
         if splits == 1 && heads.whole_quads() { Self::Normalised } else { Self::States }
+    }
+
+    /// The same for a product that takes rows in 8 bits, or not.
+    pub(crate) fn in_8_bits(self, rounded: bool) -> Self {
+        if rounded && self == Self::Normalised { Self::Rounded } else { self }
     }
 }
 
@@ -102,7 +109,7 @@ pub(crate) struct Params {
     pub(crate) stride: u32,
     /// Where row 0 of the output, or its states, begin in `scratch`, in floats, a multiple of 4.
     pub(crate) out: u32,
-    /// Floats from row to row of the output, a multiple of 4; states lie one after another.
+    /// Words from row to row of the output, a multiple of 4; states lie one after another.
     pub(crate) out_stride: u32,
     /// Where the layer begins in `kv`, in quads.
     pub(crate) kv: u32,
@@ -124,11 +131,15 @@ pub(crate) struct Params {
 impl Attend {
     pub(crate) fn new(heads: Heads, queries: Queries, output: Output) -> Self {
         debug_assert!(
-            output == Output::States || heads.whole_quads(),
+            match output {
+                Output::Normalised => heads.whole_quads(),
+                Output::Rounded => heads.whole_units(),
+                Output::States => true,
+            },
             "neighbouring heads would undo each other's writes"
         );
         // Shorter heads have teams enough, and so have few keys.
-        let few = output == Output::Normalised && matches!(queries, Queries::Fused(_));
+        let few = output != Output::States && matches!(queries, Queries::Fused(_));
         let keys = if heads.head_dim >= 64 && !few { 8 } else { 4 };
         Self { heads, queries, output, keys, shared: 1, splits: None, ahead: false }
     }
@@ -149,7 +160,11 @@ impl Attend {
             Queries::Fused(rotation) => format!("_fused{}", rotation.suffix()),
             Queries::Rotated => String::new(),
         };
-        let output = if self.output == Output::States { "_states" } else { "" };
+        let output = match self.output {
+            Output::Normalised => "",
+            Output::Rounded => "_rounding",
+            Output::States => "_states",
+        };
         let shared = if self.shared > 1 { "_shared" } else { "" };
         let ahead = if self.ahead { "_ahead" } else { "" };
         format!("attend{queries}_{}{shared}{output}{ahead}", self.heads.head_dim)
@@ -158,6 +173,11 @@ impl Attend {
     /// With `ahead` columns of workgroups that bring weights near.
     pub(crate) fn grid(&self, n_rows: usize, splits: usize, ahead: Ahead) -> [u32; 3] {
         [(self.heads.n_heads / self.shared) as u32 + ahead.columns, splits as u32, n_rows as u32]
+    }
+
+    /// Whether what it leaves is rounded to 8 bits.
+    pub(crate) fn rounds(&self) -> bool {
+        self.output == Output::Rounded
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -219,7 +239,13 @@ impl Attend {
             }
             Queries::Rotated => shader.text(include_str!("../shared/attend_rotated.wgsl")),
         };
-        let store = if self.output == Output::States { STORE_STATE } else { STORE_NORMALISED };
+        let shader = match self.output {
+            Output::Normalised => shader.text(STORE_NORMALISED),
+            Output::Rounded => {
+                shader.round_half(caps).round_made(self.heads.head_dim / 4).text(STORE_ROUNDED)
+            }
+            Output::States => shader.text(STORE_STATE),
+        };
         let (size, argument) =
             if caps.subgroups { (", @builtin(subgroup_size) size: u32", "size") } else { ("", "1u") };
         let run = format!("run(wg, t, {argument});");
@@ -235,7 +261,6 @@ impl Attend {
             ),
         };
         shader
-            .text(store)
             .text(&format!(
                 "@compute @workgroup_size(THREADS)\n\
                  fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{size}) {{\n\
@@ -330,7 +355,20 @@ const STORE_NORMALISED: &str = "
 fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
   store_head_quad(p.out + wg.z * p.out_stride + head * HEAD_DIM, i, mixed / sum);
 }
+fn store_head(wg: vec3<u32>, t: u32, head: u32) {}
 fn store_rest(wg: vec3<u32>, t: u32) { zero_tail(p.out + wg.z * p.out_stride, t, THREADS); }";
+
+const STORE_ROUNDED: &str = "
+fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
+  if (i < MADE) { made[i] = mixed / sum; }
+}
+fn store_head(wg: vec3<u32>, t: u32, head: u32) {
+  let half = round_made(t);
+  let by = unit_scales(t, half);
+  let row = (p.out + wg.z * p.out_stride) / 4u;
+  if (t < MADE / 4u) { store_half(row, row + WIDTH / 16u, head * (MADE / 4u) + t, half, by); }
+}
+fn store_rest(wg: vec3<u32>, t: u32) {}";
 
 const STORE_STATE: &str = "
 fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
@@ -338,4 +376,5 @@ fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, su
   if (i < STATE - 1u) { scratch[state + i] = mixed; }
   if (i == 0u) { scratch[state + STATE - 1u] = vec4<f32>(high, sum, 0.0, 0.0); }
 }
+fn store_head(wg: vec3<u32>, t: u32, head: u32) {}
 fn store_rest(wg: vec3<u32>, t: u32) {}";

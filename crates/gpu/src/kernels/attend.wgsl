@@ -70,6 +70,7 @@ fn leave(wg: vec3<u32>, t: u32, head: u32, mix: Mix) {
     }
     store_mixed(wg, head, i, mixed, high, sum);
   }
+  store_head(wg, t, head);
 }
 // Four of the team's keys from `first` on.
 fn keys_of(first: u32, team: u32) -> vec4<u32> { return vec4<u32>(first + team) + vec4<u32>(0u, 1u, 2u, 3u) * TEAMS; }

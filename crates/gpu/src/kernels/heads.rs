@@ -1,7 +1,11 @@
 //! Heads of attention: the sizes that its kernels are compiled for, and the shader text that reads, rotates and writes a head.
 
+use crate::layout::UNIT;
 use crate::shader::Shader;
 use model::RopePairing;
+
+/// The longest head that is rounded to 8 bits where it is made.
+const MOST_ROUNDED_DIM: usize = 512;
 
 /// Sizes of a layer's attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +35,11 @@ impl Heads {
     /// of a vector may write all of it (WGSL, "component reference from vector reference"), and on Metal does.
     pub(crate) fn whole_quads(self) -> bool {
         self.head_dim.is_multiple_of(4)
+    }
+
+    /// Whether heads can be rounded to 8 bits by workgroups of their own: whole units, for which workgroup memory has room.
+    pub(crate) fn whole_units(self) -> bool {
+        self.head_dim.is_multiple_of(UNIT) && self.head_dim <= MOST_ROUNDED_DIM
     }
 
     /// Quads of the state that attention over a part of the keys leaves for a head: what was mixed, top score and sum of weights.

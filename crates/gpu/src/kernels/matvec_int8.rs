@@ -161,6 +161,11 @@ impl MatvecInt8 {
         [(blocks / self.shape.out_blocks()) as u32, 1, 1]
     }
 
+    /// Whether what it leaves is rounded to 8 bits.
+    pub(crate) fn rounds(&self) -> bool {
+        self.rounds
+    }
+
     pub(crate) fn kernel(self) -> Kernel {
         Kernel::MatvecInt8(self)
     }

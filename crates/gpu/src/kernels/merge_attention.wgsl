@@ -5,8 +5,10 @@ var<immediate> p: Params;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let i = wg.x * THREADS + t;
+  let row = (p.out + wg.y * p.out_stride) / 4u;
   if (4u * i < WIDTH + TAIL) {
     let states = p.states + wg.y * N_HEADS * p.splits * STATE * 4u;
-    scratch[(p.out + wg.y * p.out_stride) / 4u + i] = merged_quad(states, p.splits, i);
+    store_quad(row, t, i, merged_quad(states, p.splits, i));
   }
+  store_group(row, wg.x, t);
 }

@@ -93,6 +93,17 @@ impl Kernel {
         }
     }
 
+    /// Whether it leaves rows as `quantize` does.
+    pub(crate) fn rounds(&self) -> bool {
+        match self {
+            Self::Quantize(_) => true,
+            Self::MatvecInt8(kernel) => kernel.rounds(),
+            Self::Attend(kernel) => kernel.rounds(),
+            Self::MergeAttention(kernel) => kernel.rounds(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn source(&self, caps: Caps) -> String {
         match self {
             Self::Copy(kernel) => kernel.source(),
@@ -113,7 +124,7 @@ impl Kernel {
             Self::Attend(kernel) => kernel.source(caps),
             Self::AttendPrompt(kernel) => kernel.source(),
             Self::AttendMatrix(kernel) => kernel.source(),
-            Self::MergeAttention(kernel) => kernel.source(),
+            Self::MergeAttention(kernel) => kernel.source(caps),
         }
     }
 }

@@ -49,6 +49,17 @@ impl Quantize {
         [first / 4, (n_cols.div_ceil(UNIT) * 8) as u32 + first / 8]
     }
 
+    /// The numbers of a row of `n_cols`.
+    pub(crate) fn numbers(row: &[u32], n_cols: usize) -> Vec<f32> {
+        let (words, scales) = row.split_at(n_cols.div_ceil(UNIT) * 8);
+        let units = words.chunks(8).zip(scales.chunks(4));
+        let numbers = units.flat_map(|(words, by)| {
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            bytes.map(|q| f32::from(q.cast_signed()) * f32::from_bits(by[0]))
+        });
+        numbers.take(n_cols).collect()
+    }
+
     pub(crate) fn name(&self) -> String {
         if self.eps_bits.is_some() { "norm_quantize" } else { "quantize" }.to_owned()
     }

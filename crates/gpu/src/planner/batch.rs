@@ -110,6 +110,7 @@ impl Planner<'_> {
         let (r, n_rows) = (&self.regions, batch.n_rows());
         let halves = self.floats(n_rows);
         let (normed, attended) = (r.normed.of(halves), r.attended.of(self.attended_floats(batch)));
+        let attended = attended.in_8_bits(self.attends_rounding(batch, layer));
         let products = |plan: &mut Plan, role, parts: &[Part], epilogue, from_to| {
             self.products(plan, (role, Some(i)), parts, epilogue, from_to, n_rows);
         };
@@ -267,7 +268,7 @@ impl Planner<'_> {
             match AttendPrompt::new(heads(self.spec), run.n_rows, self.caps) {
                 Some(kernel) if run.n_rows >= LEAST_SHARING => {
                     if alone > 0 {
-                        self.attend_rows(plan, i, row - alone, alone, splits);
+                        self.attend_rows(plan, i, (row - alone, alone), splits, out);
                         alone = 0;
                     }
                     plan.steps.push(self.attend_run(kernel.with_out(out.floats), i, row, run));
@@ -277,7 +278,7 @@ impl Planner<'_> {
             row += run.n_rows;
         }
         if alone > 0 {
-            self.attend_rows(plan, i, row - alone, alone, splits);
+            self.attend_rows(plan, i, (row - alone, alone), splits, out);
         }
     }
 
@@ -307,16 +308,23 @@ impl Planner<'_> {
             .with_work(2 * n as u64 * keys as u64)
     }
 
-    fn attend_rows(&self, plan: &mut Plan, i: usize, row: usize, n_rows: usize, splits: usize) {
+    fn attend_rows(
+        &self,
+        plan: &mut Plan,
+        i: usize,
+        (row, n_rows): (usize, usize),
+        splits: usize,
+        out: Region,
+    ) {
         let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
         let splits = Regions::splits(n_rows, splits);
-        let output = Output::of(heads, splits);
+        let output = Output::of(heads, splits).in_8_bits(out.rounded);
         let kernel = Attend::new(heads, Queries::Rotated, output);
         let params = attend::Params {
             q: r.qkv.from(row).at,
             stride: r.qkv.stride,
-            out: if output == Output::States { r.states } else { r.attended.from(row).at },
-            out_stride: r.attended.stride,
+            out: if output == Output::States { r.states } else { out.from(row).at },
+            out_stride: out.stride,
             kv: self.kv[i].1,
             rows: self.tables.rows + (row * ROW_WORDS) as u32,
             splits: splits as u32,
@@ -327,12 +335,12 @@ impl Planner<'_> {
         let step = Step::new(kernel.kernel(), what, &params, kernel.grid(n_rows, splits, Ahead::default()));
         plan.steps.push(step.with_kv(self.kv[i].0));
         if output == Output::States {
-            let merge = MergeAttention::new(heads);
+            let merge = MergeAttention::new(heads).in_8_bits(out.rounded);
             let params = merge_attention::Params {
                 states: r.states,
                 splits: splits as u32,
-                out: r.attended.from(row).at,
-                out_stride: r.attended.stride,
+                out: out.from(row).at,
+                out_stride: out.stride,
             };
             plan.steps.push(Step::new(merge.kernel(), what, &params, merge.grid(n_rows)));
         }
@@ -455,6 +463,12 @@ impl Planner<'_> {
             true => Floats::F16,
             false => Floats::F32,
         }
+    }
+
+    /// Whether attention of these rows rounds what it makes: each row's by itself.
+    fn attends_rounding(&self, batch: &Batch, layer: &Layer) -> bool {
+        batch.runs.iter().all(|run| run.n_rows < LEAST_SHARING)
+            && self.rounds_attended(&layer.attn_output, batch.n_rows())
     }
 
     /// What attention of these rows writes: as matrix units take it, if nobody attends without them.

@@ -6,7 +6,7 @@ use crate::kernels::matvec_int8::{self, Input, MOST_TOKENS, MatvecInt8};
 use crate::kernels::quantize::Quantize;
 use crate::options::Activations;
 use crate::plan::{Step, What};
-use crate::regions::Region;
+use crate::regions::{Region, heads};
 use crate::tensors::Part;
 
 impl Planner<'_> {
@@ -39,6 +39,11 @@ impl Planner<'_> {
         let takes = |part: &Part| self.takes_rounded(part, n_rows);
         let rounds = |part: &Part| self.rounding(part, n_rows, input).is_some();
         down.iter().all(takes) && gate_up.iter().all(rounds)
+    }
+
+    /// Whether attention of `n_rows` rows, each by itself, can leave in 8 bits what goes into O, of which nothing else is known then.
+    pub(super) fn rounds_attended(&self, attn_output: &[Part], n_rows: usize) -> bool {
+        heads(self.spec).whole_units() && attn_output.iter().all(|part| self.takes_rounded(part, n_rows))
     }
 
     fn rounding(&self, part: &Part, n_rows: usize, input: Input) -> Option<MatvecInt8> {

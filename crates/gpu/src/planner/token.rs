@@ -68,8 +68,9 @@ impl Planner<'_> {
         products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv]);
         self.token_attention(plan, i, layer, splits);
         let heads = heads(self.spec);
-        let (merge, attended) = match Output::of(heads, splits) {
+        let (merge, attended) = match self.token_attended(layer, splits) {
             Output::Normalised => (Prologue::Plain, r.attended),
+            Output::Rounded => (Prologue::Plain, r.attended.in_8_bits(true)),
             Output::States => (Prologue::Merge { heads, splits }, Region { at: r.states, ..r.attended }),
         };
         products(plan, Role::AttnOutput, &layer.attn_output, merge, Epilogue::Add, [attended, x]);
@@ -89,10 +90,15 @@ impl Planner<'_> {
         products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [gated, x]);
     }
 
+    /// What attention leaves. States are put together, and rounded, by the product with O.
+    fn token_attended(&self, layer: &Layer, splits: usize) -> Output {
+        Output::of(heads(self.spec), splits).in_8_bits(self.rounds_attended(&layer.attn_output, 1))
+    }
+
     fn token_attention(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
         let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
         let [q, k, v, stride] = qkv_starts(spec).map(|n| n as u32);
-        let output = Output::of(heads, splits);
+        let output = self.token_attended(layer, splits);
         let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output).of_parts(splits);
         let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
         let (kernel, buffer, ahead) = match self.ahead(i) {

@@ -1,6 +1,7 @@
 //! Attention of few rows, fused and not, whole and in parts.
 
 use super::history::{History, KEY, Sum, Turning, VALUE, heads};
+use super::rounding::{self, Rows};
 use super::{GUARD, Lab, Memory, POISON, floats, words};
 use crate::kernels::ahead::Ahead;
 use crate::kernels::attend::{Attend, Output, Params, Queries};
@@ -42,21 +43,24 @@ impl Job {
     /// Floats that rows, or states, take.
     fn len(&self) -> usize {
         match self.output {
-            Output::Normalised => self.n_rows * self.out_stride,
             Output::States => self.n_rows * self.heads.n_heads * self.splits * 4 * self.heads.state_quads(),
+            _ => self.n_rows * self.out_stride,
         }
     }
 
     /// Runs with checks, without, and once more: the same bits. Nothing but the output may be written.
     fn run(&self, labs: &mut [Lab; 2], queries: Queries, params: Params) -> Memory {
-        let kernel = Attend::new(self.heads, queries, self.output);
-        let kernel = if self.n_rows == 1 { kernel.of_parts(self.splits) } else { kernel };
+        let of = |output| {
+            let kernel = Attend::new(self.heads, queries, output);
+            if self.n_rows == 1 { kernel.of_parts(self.splits) } else { kernel }
+        };
         let params = Params {
             out: self.out as u32,
             out_stride: self.out_stride as u32,
             splits: self.splits as u32,
             ..params
         };
+        let kernel = of(self.output);
         let mut memory = self.memory.clone();
         memory.weights.resize(memory.weights.len().next_multiple_of(8) + 8 * 1111, 7);
         let mut run = |i: usize, kernel: Attend, ahead: Ahead| {
@@ -70,11 +74,18 @@ impl Job {
         let n_ahead = (memory.weights.len() / 8 - 1) as u32;
         let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(self.splits);
         let beside = run(1, kernel.with_ahead(), ahead);
+        let rounds = self.output == Output::Normalised && self.heads.whole_units();
+        let rounded = rounds.then(|| run(1, of(Output::Rounded), nothing));
         let same = after.scratch == beside.scratch && after.kv == beside.kv;
         assert!(same || !labs[1].exact(), "bringing weights near changes the result");
         assert!(after.scratch == again.scratch && after.kv == again.kv, "another run, another result");
         let same = after.scratch == checked.scratch && after.kv == checked.kv;
         assert!(same || !labs[0].exact(), "checks change the result");
+        if let Some(rounded) = rounded {
+            assert!(rounded.kv == after.kv, "rounding changes what is in the cache");
+            let rows = Rows { at: self.out, stride: self.out_stride };
+            rounding::check_rows(&mut labs[1], (self.n_rows, self.heads.width()), rows, [&after, &rounded]);
+        }
         let outside = |s: &[u32]| [&s[..self.out], &s[self.out + self.len()..]].concat();
         assert!(outside(&after.scratch) == outside(&self.memory.scratch), "something else was written");
         after
@@ -83,8 +94,8 @@ impl Job {
     /// The attended rows, `[n_rows][width]`.
     fn rows(&self, labs: &mut [Lab; 2], after: &Memory) -> Vec<Vec<f32>> {
         match self.output {
-            Output::Normalised => self.split(&after.scratch[self.out..], self.out_stride),
             Output::States => self.merged(labs, after),
+            _ => self.split(&after.scratch[self.out..], self.out_stride),
         }
     }
 
@@ -118,6 +129,12 @@ impl Job {
         let mut run = |i: usize| labs[i].run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &memory);
         let (after, again) = (run(0), run(1));
         assert!(after.scratch == again.scratch || !labs[0].exact(), "checks change the result");
+        if self.heads.whole_units() {
+            let kernel = kernel.in_8_bits(true).kernel();
+            let rounded = labs[1].run(kernel, bytemuck::bytes_of(&params), grid, &memory);
+            let rows = Rows { at: out, stride: self.out_stride };
+            rounding::check_rows(&mut labs[1], (self.n_rows, self.heads.width()), rows, [&again, &rounded]);
+        }
         assert!(after.scratch[..out] == memory.scratch[..out], "something else was written");
         assert!(after.scratch[out + self.n_rows * self.out_stride..].iter().all(|&w| w == POISON));
         self.split(&after.scratch[out..], self.out_stride)
@@ -301,8 +318,12 @@ fn rows_of_many_sequences_attend_each_to_their_own() {
             check_rows(labs, heads, splits, Output::States);
         }
     }
-    for heads in [heads(9, 3, 64), heads(4, 4, 12), heads(5, 1, 16)] {
+    for heads in [heads(9, 3, 64), heads(4, 4, 12), heads(5, 1, 16), heads(6, 2, 96), heads(2, 1, 512)] {
         check_rows(labs, heads, 1, Output::Normalised);
+    }
+    let labs = &mut self::labs().map(Lab::without_subgroups);
+    for (splits, output) in [(1, Output::Normalised), (2, Output::States)] {
+        check_rows(labs, heads(9, 3, 64), splits, output);
     }
 }
 
@@ -313,5 +334,5 @@ fn msl_smoke() {
     let halves = Turning::new(Halves, 64, None);
     check_fused(labs, heads(9, 3, 64), &halves, 70, 1, Output::Normalised);
     check_fused(labs, heads(4, 4, 6), &Turning::new(Adjacent, 4, Some(1e-5)), 33, 2, Output::States);
-    check_rows(labs, heads(4, 2, 16), 4, Output::States);
+    check_rows(labs, heads(4, 2, 32), 4, Output::States);
 }

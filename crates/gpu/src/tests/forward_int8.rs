@@ -59,6 +59,28 @@ fn rounding_to_8_bits_costs_what_it_must_and_no_more() {
     }
 }
 
+/// What a step leaves in 8 bits is told as numbers.
+#[test]
+fn a_trace_has_what_the_reference_has() {
+    let file = TinyModel::wide(TensorType::Q4_0).gguf();
+    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    let weights = Weights::new(&spec, &file).unwrap();
+    let mut gpu = GpuForwardPass::new(&spec, &weights, &int8(), &mut |_| ()).unwrap();
+    assert!(gpu.listing().contains("silu_mul_rounding"), "{}", gpu.listing());
+    let rounding = Rounding { q8_activations: &QUANTISED, f16_kv: true };
+    let mut reference = Reference::new(&spec, &weights, CONTEXT, 1, rounding);
+    logits(&mut gpu, &[9]);
+    logits(&mut reference, &[9]);
+    let (ours, exact) = (gpu.trace_token(5).unwrap(), reference.trace_token(5).unwrap());
+    assert_eq!(ours.len(), exact.len());
+    for (ours, exact) in ours.iter().zip(&exact) {
+        assert_eq!(ours.name, exact.name);
+        // Behind the first layer more and more numbers fall to other sides.
+        let bound = if ours.name.starts_with("blk.0.") { 0.02 } else { 0.1 };
+        assert!(ours.distance(exact) < bound, "{}: {}", ours.name, ours.distance(exact));
+    }
+}
+
 #[test]
 fn floats_are_multiplied_as_floats_and_so_is_everything_where_it_is_asked_for() {
     let listing = |matrices, activations| {

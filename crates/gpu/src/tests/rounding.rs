@@ -37,6 +37,30 @@ pub(super) fn quantized(n_cols: usize, n_rows: usize, [x, y]: [Rows; 2]) -> Step
     Step::new(kernel.kernel(), &params, kernel.grid(n_rows))
 }
 
+/// In `rounded` must be what `quantize` makes of the `n_rows` rows of `n_cols` that are in `floats`, at the same places, and all else
+/// must be as it is there.
+pub(super) fn check_rows(
+    lab: &mut Lab,
+    (n_rows, n_cols): (usize, usize),
+    rows: Rows,
+    [floats, rounded]: [&Memory; 2],
+) {
+    let (mut memory, len) = (floats.clone(), Quantize::row_words(n_cols));
+    let apart = room(&mut memory, n_rows, len);
+    let mut expected = lab.run_all(&[quantized(n_cols, n_rows, [rows, apart])], &memory).scratch;
+    for i in 0..n_rows {
+        let row = rows.at + i * rows.stride;
+        expected[row..row + n_cols].fill(POISON);
+        let from = apart.at + i * apart.stride;
+        expected.copy_within(from..from + len, row);
+        assert!(
+            rounded.scratch[row..row + len] == expected[row..row + len],
+            "row {i} of {n_cols}: other bits"
+        );
+    }
+    assert!(rounded.scratch == expected[..rounded.scratch.len()], "{n_cols}: something else was written");
+}
+
 /// Gates and ups for `n_tokens` rows of `n_out` outputs, of which `params` says all but where they go.
 fn check(
     lab: &mut Lab,

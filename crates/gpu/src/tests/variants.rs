@@ -186,6 +186,10 @@ fn products_of_8_bits(ty: TensorType, caps: Caps) -> Vec<Kernel> {
 /// What is done with heads of one size.
 fn attention(heads: Heads, caps: Caps) -> Vec<Kernel> {
     let mut all = vec![MergeAttention::new(heads).kernel()];
+    if heads.whole_units() {
+        all.push(MergeAttention::new(heads).in_8_bits(true).kernel());
+        all.push(Attend::new(heads, Queries::Rotated, Output::Rounded).kernel());
+    }
     for caps in [caps, Caps { matrices: None, ..caps }] {
         for n_rows in [32, 1 << 20] {
             all.extend(AttendPrompt::new(heads, n_rows, caps).map(AttendPrompt::kernel));
@@ -201,7 +205,9 @@ fn attention(heads: Heads, caps: Caps) -> Vec<Kernel> {
         for (n_rot, eps) in [(heads.head_dim, None), (heads.head_dim / 4 * 2, Some(EPS))] {
             let rotation = Rotation::new(pairing, n_rot, eps);
             all.push(RopeKv::new(heads, rotation).kernel());
-            all.extend(outputs.map(|output| Attend::new(heads, Queries::Fused(rotation), output).kernel()));
+            let fused = |output| Attend::new(heads, Queries::Fused(rotation), output).kernel();
+            all.extend(outputs.map(fused));
+            all.extend(heads.whole_units().then(|| fused(Output::Rounded)));
         }
     }
     all
