@@ -1,7 +1,7 @@
 //! Y = X W^T for up to 8 rows of X rounded to 8 bits: whole numbers are multiplied, four at a time.
 //!
 //! Inputs: W `[n_rows, n_cols]` quantised, in row groups (see `layout`); X `[n_tokens, n_cols]`: a row of f32, as in `matvec`,
-//! or rows that `quantize` has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the epilogue; or Y as
+//! rows of f32, or rows that `quantize` has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the epilogue; or Y as
 //! `quantize` would leave it, from a kernel [`MatvecInt8::rounding`].
 //! Requires: of subgroups as `matvec`. Launch: by [`Shape`], as `matvec`: weights are decoded once for all rows of X, which is
 //! staged in workgroup memory, as much of it at a time as there is room for. Workgroups that round have whole units of outputs.
@@ -41,10 +41,22 @@ pub(crate) fn pays(n_cols: usize, n_tokens: usize) -> bool {
     n_cols >= if n_tokens == 1 { LEAST_COLS } else { LEAST_COLS_OF_ROWS }
 }
 
+/// Bytes of several rows of f32 up to which every workgroup rounds them by itself, where nobody else has: less than it takes to
+/// have `quantize` do it once. By reckoning; a dispatch that rounds takes 2.5 to 2.8 us on an H200.
+const MOST_OWN_BYTES: usize = 48 << 10;
+/// Half units that a thread has in hand as it rounds a row, and several rows.
+const HALVES_AT_ONCE: usize = 2;
+const HALVES_OF_ROWS_AT_ONCE: usize = 4;
+
+/// Whether several rows are better rounded by all who need them than by a step of its own.
+pub(crate) fn rounds_rows(n_cols: usize, n_tokens: usize) -> bool {
+    n_tokens * n_cols * size_of::<f32>() <= MOST_OWN_BYTES
+}
+
 /// Where X comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
-    /// A row of f32 that each workgroup rounds by itself, after the prologue.
+    /// A row of f32 that each workgroup rounds by itself, after the prologue; or several without one.
     Own(Prologue),
     /// Rows as `quantize` leaves them.
     Rounded,
@@ -105,6 +117,10 @@ impl MatvecInt8 {
         caps: Caps,
     ) -> Option<Self> {
         debug_assert!((1..=MOST_TOKENS).contains(&n_tokens), "{n_tokens} tokens");
+        debug_assert!(
+            n_tokens == 1 || matches!(input, Input::Rounded | Input::Own(Prologue::Plain)),
+            "{input:?} of {n_tokens} rows"
+        );
         debug_assert!(shape.slices.is_multiple_of(4), "sums are of 4 slices");
         bits(ty)?;
         Self { ty, n_cols, n_tokens, input, epilogue, rounds: false, shape, steps: 1 }.fitted(caps)
@@ -143,9 +159,11 @@ impl MatvecInt8 {
 
     pub(crate) fn name(&self) -> String {
         let ty = self.ty.name().to_lowercase();
+        let several = format!("_rows{}", self.n_tokens);
         let (prologue, rows) = match self.input {
-            Input::Own(prologue) => (prologue.prefix(), String::new()),
-            Input::Rounded => (String::new(), format!("_rows{}", self.n_tokens)),
+            Input::Own(prologue) if self.n_tokens == 1 => (prologue.prefix(), String::new()),
+            Input::Own(_) => ("quantize_".to_owned(), several),
+            Input::Rounded => (String::new(), several),
         };
         let rounding = if self.rounds { "_rounding" } else { "" };
         format!("{prologue}matvec_int8{rows}_{ty}{}{rounding}", suffix(self.epilogue))
@@ -370,22 +388,32 @@ impl MatvecInt8 {
         }
     }
 
-    /// A row of f32, staged as it is rounded: a thread has half a unit at a time.
+    /// Rows of f32, staged as they are rounded: a thread has half a unit at a time.
     fn round(&self, text: &mut String, prologue: Prologue) {
-        let (n_halves, threads) = (self.n_units() * 2, self.shape.threads());
+        let (n_halves, threads) = (self.n_tokens * self.n_units() * 2, self.shape.threads());
+        let at_once = if self.n_tokens == 1 { HALVES_AT_ONCE } else { HALVES_OF_ROWS_AT_ONCE };
         let normed = matches!(prologue, Prologue::Norm { .. });
         let of = if matches!(prologue, Prologue::Merge { .. }) { "x_quad" } else { "input" };
         if normed {
             text.push_str("  var squares = 0.0;\n");
         }
         let rounds: Vec<usize> = (0..n_halves.div_ceil(threads)).collect();
-        for some in rounds.chunks(2) {
+        for some in rounds.chunks(at_once) {
             for &k in some {
-                let _ = writeln!(text, "  let i{k} = min(t + {}u, N_UNITS * 2u - 1u);", k * threads);
+                let at = match self.n_tokens {
+                    1 => format!("i{k} * 4u"),
+                    _ => format!("i{k} / (N_UNITS * 2u) * (p.x_stride / 4u) + i{k} % (N_UNITS * 2u) * 4u"),
+                };
+                let _ = writeln!(
+                    text,
+                    "  let i{k} = min(t + {}u, {}u);\n  let at{k} = {at};",
+                    k * threads,
+                    n_halves - 1
+                );
                 for m in 0..4 {
-                    let _ = writeln!(text, "  let x{k}_{m} = {of}(i{k} * 4u + {m}u);");
+                    let _ = writeln!(text, "  let x{k}_{m} = {of}(at{k} + {m}u);");
                     if normed {
-                        let _ = writeln!(text, "  let n{k}_{m} = norm_quad(i{k} * 4u + {m}u);");
+                        let _ = writeln!(text, "  let n{k}_{m} = norm_quad(at{k} + {m}u);");
                     }
                 }
             }
@@ -398,7 +426,7 @@ impl MatvecInt8 {
                 let _ = writeln!(
                     text,
                     "  let half{k} = round_half(t, {quads});\n  let by{k} = unit_scales(t, half{k});\n\
-                     \x20 if (t + {}u < N_UNITS * 2u) {{\n    staged_words[i{k}] = half{k}.words;\n\
+                     \x20 if (t + {}u < {n_halves}u) {{\n    staged_words[i{k}] = half{k}.words;\n\
                      \x20   if (t % 2u == 0u) {{ staged_by[i{k} / 2u] = rounded_by(by{k}); }}",
                     k * threads
                 );

@@ -356,9 +356,12 @@ impl Planner<'_> {
         [x, y]: [Region; 2],
         n_rows: usize,
     ) {
-        // A norm rounds what it makes by itself.
-        let rounded = parts.iter().find(|part| self.takes_rounded(part, n_rows));
-        if let Some(part) = rounded.filter(|_| !x.rounded && x != self.regions.normed) {
+        // A norm rounds what it makes by itself, as others may.
+        let apart = |part: &&Part| {
+            self.takes_rounded(part, n_rows)
+                && self.rows_input(part, x, n_rows) == (Input::Rounded, self.regions.rounded)
+        };
+        if let Some(part) = parts.iter().find(apart).filter(|_| x != self.regions.normed) {
             let what = product_of(role, layer, part, epilogue.groups());
             plan.steps.push(self.quantize(what, x, part.placed.n_cols, None, n_rows));
         }
@@ -400,9 +403,9 @@ impl Planner<'_> {
 
     fn few(&self, what: What, part: &Part, epilogue: Epilogue, [x, y]: [Region; 2], n_rows: usize) -> Step {
         let p = part.placed;
-        let from = if x.rounded { x } else { self.regions.rounded };
+        let (input, from) = self.rows_input(part, x, n_rows);
         if self.takes_rounded(part, n_rows)
-            && let Some(step) = self.int8_step(what, part, (Input::Rounded, epilogue), [from, y], n_rows)
+            && let Some(step) = self.int8_step(what, part, (input, epilogue), [from, y], n_rows)
         {
             return step;
         }

@@ -1,7 +1,7 @@
 //! Products of few rows in 8 bits: where they are made, and which rounds for which.
 
 use super::Planner;
-use crate::kernels::matvec::Epilogue;
+use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{self, Input, MOST_TOKENS, MatvecInt8};
 use crate::kernels::quantize::Quantize;
 use crate::options::Activations;
@@ -32,6 +32,22 @@ impl Planner<'_> {
     pub(super) fn takes_rounded(&self, part: &Part, n_rows: usize) -> bool {
         let kernel = |epilogue| self.int8(part, n_rows, Input::Rounded, epilogue);
         n_rows <= MOST_TOKENS && [Epilogue::Store, Epilogue::SiluMul].map(kernel).iter().all(Option::is_some)
+    }
+
+    /// How a product takes `n_rows` rows that are at `x`, and where from: a norm has left them in 8 bits somewhere else, and so does a
+    /// step for itself, if there are too many numbers for everybody to round them.
+    pub(super) fn rows_input(&self, part: &Part, x: Region, n_rows: usize) -> (Input, Region) {
+        let r = &self.regions;
+        let own = Input::Own(Prologue::Plain);
+        let rounds = || {
+            matvec_int8::rounds_rows(part.placed.n_cols, n_rows)
+                && self.int8(part, n_rows, own, Epilogue::Add).is_some()
+        };
+        match x.rounded {
+            true => (Input::Rounded, x),
+            false if x != r.normed && rounds() => (own, x),
+            false => (Input::Rounded, r.rounded),
+        }
     }
 
     /// Whether gates and ups of `input` leave in 8 bits what goes into `down`, of which nothing else is known then.

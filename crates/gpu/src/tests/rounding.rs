@@ -3,12 +3,12 @@
 use super::matvec::{self, NORM};
 use super::rows::{Case, Problem};
 use super::{GUARD, Lab, Memory, POISON, Step};
-use crate::kernels::matvec::Epilogue;
+use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{Input, MatvecInt8, Params};
 use crate::kernels::quantize::{self, Quantize};
 use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
-use gguf::TensorType::{self, Q2_K, Q4_0, Q4_1, Q4_K, Q6_K, Q8_0};
+use gguf::TensorType::{self, Q2_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
 use testkit::Random;
 
 /// Where the outputs that are rounded begin in a row that others share, and how many numbers that has more.
@@ -95,16 +95,19 @@ fn check(
     assert!(after.scratch == memory.scratch, "{}: something else was written", rounding.name());
 }
 
+fn weights(problem: &Problem) -> WeightsAt {
+    let [quads, words, pairs, supers] = problem.starts;
+    WeightsAt { quads: quads / 4, words, pairs, supers, n_units: problem.case.n_cols.div_ceil(32) as u32 }
+}
+
 fn of_rows(lab: &mut Lab, ty: TensorType, (n_rows, n_cols): (usize, usize), n_tokens: usize) {
     let case = Case { ty, epilogue: Epilogue::SiluMul, n_rows, n_cols, n_tokens, seed: n_cols as u64 };
     let problem = Problem::of_rounded(case);
     let n_groups = problem.n_groups;
     let kernel =
         MatvecInt8::new((ty, n_cols), n_groups, n_tokens, Input::Rounded, Epilogue::SiluMul, lab.caps);
-    let [quads, words, pairs, supers] = problem.starts;
-    let n_units = n_cols.div_ceil(32) as u32;
     let params = Params {
-        weights: WeightsAt { quads: quads / 4, words, pairs, supers, n_units },
+        weights: weights(&problem),
         x: problem.x,
         x_stride: problem.x_stride,
         y: 0,
@@ -148,6 +151,44 @@ fn gates_and_ups_are_rounded_as_they_would_be_apart() {
     }
 }
 
+/// A product that rounds rows of floats by itself.
+fn of_floats(lab: &mut Lab, case: Case) {
+    let problem = Problem::new(case);
+    let mut memory = problem.memory.clone();
+    let floats = Rows { at: problem.x as usize, stride: problem.x_stride as usize };
+    let apart = room(&mut memory, case.n_tokens, Quantize::row_words(case.n_cols));
+    let caps = lab.caps;
+    let step = |input, x: Rows| {
+        let (n_groups, size) = (problem.n_groups, (case.ty, case.n_cols));
+        let kernel = MatvecInt8::new(size, n_groups, case.n_tokens, input, case.epilogue, caps).unwrap();
+        let (x, x_stride) = (x.at as u32, x.stride as u32);
+        let (y, y_stride, bias) = (problem.y, problem.y_stride, problem.bias);
+        let params = Params { weights: weights(&problem), x, x_stride, y, y_by: 0, y_stride, norm: 0, bias };
+        Step::new(kernel.kernel(), &params, kernel.grid(n_groups))
+    };
+    let rounded = [quantized(case.n_cols, case.n_tokens, [floats, apart]), step(Input::Rounded, apart)];
+    let mut expected = lab.run_all(&rounded, &memory).scratch;
+    let after = lab.run_all(&[step(Input::Own(Prologue::Plain), floats)], &memory).scratch;
+    expected[apart.at..].copy_from_slice(&memory.scratch[apart.at..]);
+    assert!(after == expected, "{case:?}: other bits");
+    assert!(after != memory.scratch, "{case:?}: nothing was written");
+}
+
+#[test]
+fn rows_are_rounded_by_those_who_read_them_as_they_would_be_apart() {
+    let labs = [Lab::new(Checks::Off), Lab::new(Checks::On), Lab::new(Checks::Off).without_subgroups()];
+    for (i, mut lab) in labs.into_iter().enumerate() {
+        for (ty, epilogue, n_cols, n_tokens) in [
+            (Q4_0, Epilogue::Add, 576, [2, 3, 8][i]),
+            ([Q4_1, Q6_K, Q2_K][i], Epilogue::Add, 1536, [8, 5, 2][i]),
+            (Q8_0, Epilogue::StoreBiased, 32, 7),
+            (Q4_K, Epilogue::SiluMul, 2048, [4, 6, 2][i]),
+        ] {
+            of_floats(&mut lab, Case { ty, epilogue, n_rows: 70, n_cols, n_tokens, seed: 50 });
+        }
+    }
+}
+
 #[test]
 fn few_outputs_are_rounded_apart() {
     let lab = Lab::new(Checks::Off);
@@ -165,4 +206,8 @@ fn msl_smoke() {
     let mut lab = Lab::emulator();
     of_rows(&mut lab, Q4_0, (1536, 256), 3);
     of_a_row(&mut lab, Q4_0, (64, 2080));
+    of_floats(
+        &mut lab,
+        Case { ty: Q5_K, epilogue: Epilogue::Add, n_rows: 40, n_cols: 512, n_tokens: 3, seed: 51 },
+    );
 }

@@ -167,11 +167,16 @@ fn products_of_8_bits(ty: TensorType, caps: Caps) -> Vec<Kernel> {
         };
         let rows =
             |n_cols, n_tokens| MatvecInt8::new((ty, n_cols), 512, n_tokens, Input::Rounded, epilogue, caps);
+        let of_floats = |n_cols, n_tokens| {
+            let input = Input::Own(Prologue::Plain);
+            MatvecInt8::new((ty, n_cols), 512, n_tokens, input, epilogue, caps)
+        };
         let kernels = [
             one(short, 64, Prologue::Plain),
             one(short, 4000, norm),
             one(long, 512, norm),
             rows(short, 2 * i + 1),
+            of_floats(short, 2 * i + 2),
             rows(long, 2 * i + 2),
         ];
         all.extend(kernels.into_iter().flatten().map(MatvecInt8::kernel));
