@@ -101,7 +101,7 @@ fn a_listing_says_what_is_done_to_which_tensor() {
 fn what_goes_into_products_in_8_bits_is_rounded_where_it_is_made() {
     planned(SyntheticPreset::ALL[0], |spec, planner| {
         let token = Planner { activations: Activations::Int8, ..*planner };
-        let rows = Planner { regions: Regions::batch(spec, false, 8, 8), ..token };
+        let rows = Planner { regions: Regions::batch(spec, false, [8, 8, 0]), ..token };
         let alone = |n| Batch { runs: (0..n).map(|table| Run { first: 0, n_rows: 1, table }).collect() };
         for n in [2, 4, 8] {
             let plan = rows.batch(&alone(n), 1 + usize::from(n == 4)).to_string();
