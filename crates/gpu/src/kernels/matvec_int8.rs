@@ -129,7 +129,13 @@ impl MatvecInt8 {
     /// The same with outputs rounded to 8 bits, if workgroups that make whole units of a tensor of `n_groups` row groups are enough.
     pub(crate) fn rounding(self, n_groups: usize, caps: Caps) -> Option<Self> {
         debug_assert!(self.epilogue != Epilogue::Add, "what is added to is not rounded");
-        let this = Self { rounds: true, shape: self.shape.of_whole_units(caps), ..self }.fitted(caps)?;
+        // The squares of one row are summed by all threads: as many as before, so that the sum is the same.
+        let most_teams = match self.n_tokens {
+            1 => self.shape.teams,
+            _ => caps.max_threads as usize / self.shape.threads() * self.shape.teams,
+        };
+        let shape = self.shape.of_whole_units(most_teams);
+        let this = Self { rounds: true, shape, ..self }.fitted(caps)?;
         let workgroups = this.grid(n_groups)[0] as usize;
         (this.shape == self.shape || workgroups >= LEAST_ROUNDING).then_some(this)
     }

@@ -84,14 +84,13 @@ impl Shape {
         Self { slices, teams, blocks, sets, flight }
     }
 
-    /// The same for workgroups that make whole units of outputs: with more teams, and where there are not threads enough, more sets.
-    pub(super) fn of_whole_units(self, caps: Caps) -> Self {
+    /// The same for workgroups that make whole units of outputs: with up to `most_teams`, and where these are not enough, more sets.
+    pub(super) fn of_whole_units(self, most_teams: usize) -> Self {
         if self.out_blocks().is_multiple_of(BLOCKS_OF_A_UNIT) {
             return self;
         }
         let wanted = BLOCKS_OF_A_UNIT / self.blocks;
-        let most = caps.max_threads as usize / BLOCK / self.slices;
-        let teams = 1 << wanted.min(most.max(1)).ilog2();
+        let teams = 1 << wanted.min(most_teams).ilog2();
         Self { teams, sets: wanted / teams, ..self }
     }
 

@@ -2,6 +2,7 @@
 
 use super::forward::{OWN, options};
 use super::matvec_int8::QUANTISED;
+use crate::tensors::GateUp;
 use crate::{Activations, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{ForwardPass, ModelSpec, Reference, Rounding, Row, Weights};
@@ -79,6 +80,26 @@ fn a_trace_has_what_the_reference_has() {
         let bound = if ours.name.starts_with("blk.0.") { 0.02 } else { 0.1 };
         assert!(ours.distance(exact) < bound, "{}: {}", ours.name, ours.distance(exact));
     }
+}
+
+#[test]
+fn gates_and_ups_in_several_buffers_are_rounded_to_one_row() {
+    let file = TinyModel { n_ff: 768, ..TinyModel::wide(TensorType::Q8_0) }.gguf();
+    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    let weights = Weights::new(&spec, &file).unwrap();
+    let all = |binding_limit| {
+        let options = GpuOptions { binding_limit, ..int8() };
+        let mut gpu = GpuForwardPass::new(&spec, &weights, &options, &mut |_| ()).unwrap();
+        assert!(gpu.listing().contains("silu_mul_rounding"), "{}", gpu.listing());
+        let GateUp::Fused(parts) = &gpu.tensors.layers[0].gate_up else {
+            panic!("gates and ups are of one type")
+        };
+        assert_eq!(parts.len() > 1, binding_limit.is_some(), "{parts:?}");
+        logits(&mut gpu, &[1, 1, 3, 1])
+    };
+    // Logits of several rows are made a row at a time where a buffer has room for no more, and a row's norm is applied to its sums.
+    let apart = largest_relative_error(&all(None), &all(Some(256 << 10)));
+    assert!(apart < 1e-6, "{apart}");
 }
 
 #[test]

@@ -149,6 +149,13 @@ fn gates_and_ups_are_rounded_as_they_would_be_apart() {
         of_a_row(&mut lab, Q4_0, (1536, 4096));
         of_a_row(&mut lab, [Q4_1, Q6_K, Q2_K][i], (96, 2048));
     }
+    // Long rows, whose workgroups have half a unit, and sets where there are not threads for teams.
+    let mut lab = Lab::new(Checks::Off);
+    of_a_row(&mut lab, Q4_0, (1536, 8256));
+    lab.caps.max_threads = 256;
+    for n_cols in [576, 4096] {
+        of_rows(&mut lab, Q4_0, (1536, n_cols), 4);
+    }
 }
 
 /// A product that rounds rows of floats by itself.
