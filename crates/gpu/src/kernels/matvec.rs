@@ -16,7 +16,7 @@ use super::Kernel;
 use super::gemm::suffix;
 use super::heads::Heads;
 use super::matvec_shape::Shape;
-use super::matvec_walk::{TO_SCRATCH, Walk};
+use super::matvec_walk::Walk;
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -213,8 +213,8 @@ impl Matvec {
             Prologue::Norm { .. } => "norm_scale() * ",
             _ => "",
         };
-        walk.outputs(&mut text, scale, TO_SCRATCH);
-        text + "}\n"
+        walk.outputs(&mut text, scale);
+        text
     }
 
     /// x is staged, a thread's loads before its stores.

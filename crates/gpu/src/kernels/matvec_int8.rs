@@ -1,20 +1,19 @@
 //! Y = X W^T for up to 8 rows of X rounded to 8 bits: whole numbers are multiplied, four at a time.
 //!
 //! Inputs: W `[n_rows, n_cols]` quantised, in row groups (see `layout`); X `[n_tokens, n_cols]`: a row of f32, as in `matvec`,
-//! rows of f32, or rows that `quantize` has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the epilogue; or Y as
-//! `quantize` would leave it, from a kernel [`MatvecInt8::rounding`].
+//! several, or rows that `quantize` or attention has rounded. Output: Y `[n_tokens, n_rows]` f32, rows `y_stride` apart, by the
+//! epilogue.
 //! Requires: of subgroups as `matvec`. Launch: by [`Shape`], as `matvec`: weights are decoded once for all rows of X, which is
-//! staged in workgroup memory, as much of it at a time as there is room for. Workgroups that round have whole units of outputs.
+//! staged in workgroup memory, as much of it at a time as there is room for.
 //! Numerics: X is rounded to 8 bits in units of 32 as the CPU engine does it; products of a unit are exact, their sums f32;
-//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone. Outputs that are rounded
-//! have the bits that `quantize` makes of those that are not.
+//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone.
 //! Source: own.
 
 use super::Kernel;
 use super::gemm::suffix;
 use super::matvec::{Epilogue, Prologue, across, input};
 use super::matvec_shape::Shape;
-use super::matvec_walk::{TO_SCRATCH, Walk};
+use super::matvec_walk::Walk;
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -31,8 +30,6 @@ const MOST_STAGED_BYTES: usize = 36 << 10;
 /// model then need not lose any; four and eight take 2 and 5 times as long.
 const LEAST_COLS: usize = 2048;
 const LEAST_COLS_OF_ROWS: usize = 512;
-/// Fewer workgroups than these, each with a unit of outputs, leave a large GPU idle for longer than it takes to round apart.
-const LEAST_ROUNDING: usize = 48;
 /// Quads that a thread loads of X before it stores them.
 const STAGED_AT_ONCE: usize = 8;
 
@@ -42,7 +39,8 @@ pub(crate) fn pays(n_cols: usize, n_tokens: usize) -> bool {
 }
 
 /// Bytes of several rows of f32 up to which every workgroup rounds them by itself, where nobody else has: less than it takes to
-/// have `quantize` do it once. By reckoning; a dispatch that rounds takes 2.5 to 2.8 us on an H200.
+/// have `quantize` do it once, which takes 2.5 to 2.8 us. Gains of SmolLM-135M per row on an H200, without and with: 4 rows 3.35 and
+/// 3.59, 8 rows 4.98 and 5.46.
 const MOST_OWN_BYTES: usize = 48 << 10;
 /// Half units that a thread has in hand as it rounds a row, and several rows.
 const HALVES_AT_ONCE: usize = 2;
@@ -70,15 +68,12 @@ pub(crate) struct MatvecInt8 {
     n_tokens: usize,
     input: Input,
     epilogue: Epilogue,
-    /// Whether outputs are rounded to 8 bits.
-    rounds: bool,
     shape: Shape,
     /// Steps that a staged part of X is enough for.
     steps: usize,
 }
 
-/// Offsets: weights as in `matvec`; `x`, `y`, `y_by`, `bias` and the strides in words, all but `bias` multiples of 4; `norm` in
-/// quads. `y_by` is where scales and sums of outputs go that are rounded.
+/// Offsets: weights as in `matvec`; `x`, `y`, `bias` and the strides in words, all but `bias` multiples of 4; `norm` in quads.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -86,7 +81,6 @@ pub(crate) struct Params {
     pub(crate) x: u32,
     pub(crate) x_stride: u32,
     pub(crate) y: u32,
-    pub(crate) y_by: u32,
     pub(crate) y_stride: u32,
     pub(crate) norm: u32,
     pub(crate) bias: u32,
@@ -123,21 +117,7 @@ impl MatvecInt8 {
         );
         debug_assert!(shape.slices.is_multiple_of(4), "sums are of 4 slices");
         bits(ty)?;
-        Self { ty, n_cols, n_tokens, input, epilogue, rounds: false, shape, steps: 1 }.fitted(caps)
-    }
-
-    /// The same with outputs rounded to 8 bits, if workgroups that make whole units of a tensor of `n_groups` row groups are enough.
-    pub(crate) fn rounding(self, n_groups: usize, caps: Caps) -> Option<Self> {
-        debug_assert!(self.epilogue != Epilogue::Add, "what is added to is not rounded");
-        // The squares of one row are summed by all threads: as many as before, so that the sum is the same.
-        let most_teams = match self.n_tokens {
-            1 => self.shape.teams,
-            _ => caps.max_threads as usize / self.shape.threads() * self.shape.teams,
-        };
-        let shape = self.shape.of_whole_units(most_teams);
-        let this = Self { rounds: true, shape, ..self }.fitted(caps)?;
-        let workgroups = this.grid(n_groups)[0] as usize;
-        (this.shape == self.shape || workgroups >= LEAST_ROUNDING).then_some(this)
+        Self { ty, n_cols, n_tokens, input, epilogue, shape, steps: 1 }.fitted(caps)
     }
 
     /// With as much of X staged at a time as there is room for.
@@ -171,8 +151,7 @@ impl MatvecInt8 {
             Input::Own(_) => ("quantize_".to_owned(), several),
             Input::Rounded => (String::new(), several),
         };
-        let rounding = if self.rounds { "_rounding" } else { "" };
-        format!("{prologue}matvec_int8{rows}_{ty}{}{rounding}", suffix(self.epilogue))
+        format!("{prologue}matvec_int8{rows}_{ty}{}", suffix(self.epilogue))
     }
 
     /// Workgroups for a tensor of `n_groups` row groups.
@@ -183,11 +162,6 @@ impl MatvecInt8 {
             "{self:?} does not fit {n_groups} groups"
         );
         [(blocks / self.shape.out_blocks()) as u32, 1, 1]
-    }
-
-    /// Whether what it leaves is rounded to 8 bits.
-    pub(crate) fn rounds(&self) -> bool {
-        self.rounds
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -222,9 +196,8 @@ impl MatvecInt8 {
     fn fits(&self, caps: Caps) -> bool {
         let staged = self.n_tokens * self.chunk() * (UNIT + 4 * self.words_of_scales());
         let sums = self.shape.out_blocks() * self.epilogue.groups() * self.n_tokens * self.shape.slices * 2;
-        let made = if self.rounds { 4 * self.walk().outputs_of_a_workgroup() } else { 0 };
-        // The sums, outputs to be rounded, two pools, the parts of squares, and what alignment may take.
-        let others = 4 * (sums + made + 2 * self.shape.threads() + self.shape.threads() / 32) + 64;
+        // The sums, two pools, the parts of squares, and what alignment may take.
+        let others = 4 * (sums + 2 * self.shape.threads() + self.shape.threads() / 32) + 64;
         let most = if self.input == Input::Rounded { MOST_STAGED_BYTES } else { usize::MAX };
         staged <= most && staged + others <= caps.workgroup_memory as usize
     }
@@ -255,17 +228,11 @@ impl MatvecInt8 {
             .decoder(self.ty)
             .words_decoder(self.ty)
             .text(across(caps));
-        let shader = match self.rounds || self.input != Input::Rounded {
-            true => shader.round_half(caps),
-            false => shader,
-        };
-        let shader = match self.rounds {
-            true => shader.round_made(self.walk().outputs_of_a_workgroup()),
-            false => shader,
-        };
         let shader = match self.input {
             Input::Rounded => shader,
-            Input::Own(prologue) => self.own_input(shader.text(input(self.n_cols)), prologue),
+            Input::Own(prologue) => {
+                self.own_input(shader.text(input(self.n_cols)).round_half(caps), prologue)
+            }
         };
         shader.text(&self.main(caps)).finish()
     }
@@ -308,12 +275,8 @@ impl MatvecInt8 {
             self.products(text, walk, from, i);
         });
         let normed = matches!(self.input, Input::Own(Prologue::Norm { .. }));
-        let to = if self.rounds { "made[t]" } else { TO_SCRATCH };
-        walk.outputs(&mut text, if normed { "norm_scale() * " } else { "" }, to);
-        if self.rounds {
-            text.push_str(STORE_ROUNDED);
-        }
-        text + "}\n"
+        walk.outputs(&mut text, if normed { "norm_scale() * " } else { "" });
+        text
     }
 
     /// Unit `i` of a step times all rows of X.
@@ -451,14 +414,3 @@ impl MatvecInt8 {
         }
     }
 }
-
-// Half units of OUT_BLOCKS blocks of outputs, row after row.
-const STORE_ROUNDED: &str = "
-  let half = round_made(t);
-  let by = unit_scales(t, half);
-  if (t < MADE / 4u) {
-    let row_at = t / (OUT_BLOCKS / 2u) * p.y_stride;
-    let at = wg.x * (OUT_BLOCKS / 2u) + t % (OUT_BLOCKS / 2u);
-    store_half((p.y + row_at) / 4u, (p.y_by + row_at) / 4u, at, half, by);
-  }
-";

@@ -1,15 +1,12 @@
 //! How the work of `matvec` is laid out, by the sizes of the product.
 
 use crate::device::Caps;
-use crate::layout::{BLOCK, UNIT};
+use crate::layout::BLOCK;
 
 /// Threads of a workgroup; twice as many where there is much to do.
 const MOST_THREADS: usize = 256;
 /// Blocks of outputs from which on there is work enough for threads to have whole rows.
 const MANY_BLOCKS: usize = 2048;
-
-/// Blocks of outputs that are a unit of the next product's columns.
-const BLOCKS_OF_A_UNIT: usize = UNIT / BLOCK;
 
 /// How the work is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,16 +79,6 @@ impl Shape {
         let teams = teams.min(most / slices).max(1);
         debug_assert!(n_blocks.is_multiple_of(teams * blocks * sets), "row groups have four blocks");
         Self { slices, teams, blocks, sets, flight }
-    }
-
-    /// The same for workgroups that make whole units of outputs: with up to `most_teams`, and where these are not enough, more sets.
-    pub(super) fn of_whole_units(self, most_teams: usize) -> Self {
-        if self.out_blocks().is_multiple_of(BLOCKS_OF_A_UNIT) {
-            return self;
-        }
-        let wanted = BLOCKS_OF_A_UNIT / self.blocks;
-        let teams = 1 << wanted.min(most_teams).ilog2();
-        Self { teams, sets: wanted / teams, ..self }
     }
 
     pub(super) fn threads(self) -> usize {

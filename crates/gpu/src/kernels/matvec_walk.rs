@@ -7,9 +7,6 @@ use super::matvec::Epilogue;
 use super::matvec_shape::Shape;
 use std::fmt::Write;
 
-/// Where a thread's quad of outputs goes that is not wanted in another form.
-pub(super) const TO_SCRATCH: &str = "scratch[y]";
-
 /// A product's way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk {
@@ -116,8 +113,8 @@ impl Walk {
         text.push_str("  }\n  }\n");
     }
 
-    /// What is made of the sums, times `scale`, put where `to` says: each of the first threads has a quad.
-    pub(super) fn outputs(&self, text: &mut String, scale: &str, to: &str) {
+    /// What is made of the sums, times `scale`, and written: the end of the kernel.
+    pub(super) fn outputs(&self, text: &mut String, scale: &str) {
         let _ = writeln!(text, "  workgroupBarrier();\n  if (t < {}u) {{", self.outputs_of_a_workgroup());
         let token = if self.n_tokens == 1 { "0u" } else { "token" };
         for g in 0..self.groups() {
@@ -133,10 +130,10 @@ impl Walk {
             Epilogue::Add => "old + v0",
             Epilogue::SiluMul => "v0 / (1.0 + exp(min(-v0, vec4<f32>(80.0)))) * v1",
         };
-        let _ = writeln!(text, "    {to} = {value};\n  }}");
+        let _ = writeln!(text, "    scratch[y] = {value};\n  }}\n}}");
     }
 
-    /// Quads that a workgroup makes, one a thread.
+    /// Quads that a workgroup writes, one a thread.
     pub(super) fn outputs_of_a_workgroup(&self) -> usize {
         self.shape.out_blocks() * 2 * self.n_tokens
     }

@@ -97,7 +97,6 @@ impl Kernel {
     pub(crate) fn rounds(&self) -> bool {
         match self {
             Self::Quantize(_) => true,
-            Self::MatvecInt8(kernel) => kernel.rounds(),
             Self::Attend(kernel) => kernel.rounds(),
             Self::MergeAttention(kernel) => kernel.rounds(),
             _ => false,

@@ -44,11 +44,6 @@ impl Quantize {
         n_cols.div_ceil(UNIT) * 12
     }
 
-    /// Where number `first` of a row of `n_cols` lies, the first of a unit, and its unit's scale, in words.
-    pub(crate) fn place(n_cols: usize, first: u32) -> [u32; 2] {
-        [first / 4, (n_cols.div_ceil(UNIT) * 8) as u32 + first / 8]
-    }
-
     /// The numbers of a row of `n_cols`.
     pub(crate) fn numbers(row: &[u32], n_cols: usize) -> Vec<f32> {
         let (words, scales) = row.split_at(n_cols.div_ceil(UNIT) * 8);

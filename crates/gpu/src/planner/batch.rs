@@ -131,8 +131,7 @@ impl Planner<'_> {
         norm(plan, Role::FfnNorm, &layer.gate_up.tensors(), partials);
         let gated = match &layer.gate_up {
             GateUp::Fused(parts) => {
-                let rounds = self.rounds_gated(parts, Input::Rounded, &layer.ffn_down, n_rows);
-                let gated = r.gated.of(halves).in_8_bits(rounds);
+                let gated = r.gated.of(halves);
                 products(plan, Role::FfnGateUp, parts, Epilogue::SiluMul, [normed, gated]);
                 gated
             }

@@ -3,7 +3,6 @@
 use super::Planner;
 use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{self, Input, MOST_TOKENS, MatvecInt8};
-use crate::kernels::quantize::Quantize;
 use crate::options::Activations;
 use crate::plan::{Step, What};
 use crate::regions::{Region, heads};
@@ -50,24 +49,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether gates and ups of `input` leave in 8 bits what goes into `down`, of which nothing else is known then.
-    pub(super) fn rounds_gated(&self, gate_up: &[Part], input: Input, down: &[Part], n_rows: usize) -> bool {
-        let takes = |part: &Part| self.takes_rounded(part, n_rows);
-        let rounds = |part: &Part| self.rounding(part, n_rows, input).is_some();
-        down.iter().all(takes) && gate_up.iter().all(rounds)
-    }
-
     /// Whether attention of `n_rows` rows, each by itself, can leave in 8 bits what goes into O, of which nothing else is known then.
     pub(super) fn rounds_attended(&self, attn_output: &[Part], n_rows: usize) -> bool {
         heads(self.spec).whole_units() && attn_output.iter().all(|part| self.takes_rounded(part, n_rows))
     }
 
-    fn rounding(&self, part: &Part, n_rows: usize, input: Input) -> Option<MatvecInt8> {
-        let kernel = self.int8(part, n_rows, input, Epilogue::SiluMul)?;
-        kernel.rounding(part.placed.n_groups, self.caps)
-    }
-
-    /// A product in 8 bits, if that is how it is to be done: rounding, if `y` is of rounded rows.
+    /// A product in 8 bits, if that is how it is to be done.
     pub(super) fn int8_step(
         &self,
         what: What,
@@ -77,19 +64,12 @@ impl Planner<'_> {
         n_rows: usize,
     ) -> Option<Step> {
         let p = part.placed;
-        let (kernel, first, by) = match y.rounded {
-            true => {
-                let [first, by] = Quantize::place(self.spec.n_ff, part.first);
-                (self.rounding(part, n_rows, input)?, first, by)
-            }
-            false => (self.int8(part, n_rows, input, epilogue)?, part.first, 0),
-        };
+        let kernel = self.int8(part, n_rows, input, epilogue)?;
         let params = matvec_int8::Params {
             weights: p.at,
             x: x.at,
             x_stride: x.stride,
-            y: y.at + first,
-            y_by: y.at + by,
+            y: y.at + part.first,
             y_stride: y.stride,
             norm: part.norm / 4,
             bias: part.bias.unwrap_or(0),

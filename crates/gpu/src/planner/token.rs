@@ -74,20 +74,17 @@ impl Planner<'_> {
             Output::States => (Prologue::Merge { heads, splits }, Region { at: r.states, ..r.attended }),
         };
         products(plan, Role::AttnOutput, &layer.attn_output, merge, Epilogue::Add, [attended, x]);
-        let gated = match &layer.gate_up {
+        match &layer.gate_up {
             GateUp::Fused(parts) => {
-                let gated = r.gated.in_8_bits(self.rounds_gated(parts, Input::Own(norm), &layer.ffn_down, 1));
-                products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, gated]);
-                gated
+                products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, r.gated]);
             }
             GateUp::Apart { gate, up } => {
                 products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [x, r.gated]);
                 products(plan, Role::FfnUp, up, norm, Epilogue::Store, [x, r.up]);
                 plan.steps.push(self.silu_mul(i, 1));
-                r.gated
             }
-        };
-        products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [gated, x]);
+        }
+        products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [r.gated, x]);
     }
 
     /// What attention leaves. States are put together, and rounded, by the product with O.

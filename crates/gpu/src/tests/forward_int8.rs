@@ -2,7 +2,6 @@
 
 use super::forward::{OWN, options};
 use super::matvec_int8::QUANTISED;
-use crate::tensors::GateUp;
 use crate::{Activations, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{ForwardPass, ModelSpec, Reference, Rounding, Row, Weights};
@@ -42,8 +41,8 @@ fn rounding_to_8_bits_costs_what_it_must_and_no_more() {
     let models = [
         TinyModel { family: "qwen2", ..TinyModel::wide(TensorType::Q4_0) },
         TinyModel { family: "qwen3", head: TensorType::F16, ..TinyModel::wide(TensorType::Q6_K) },
-        // Heads that together are wider than the rest, and gates enough that several rows of them are rounded where they are made.
-        TinyModel { head_dim: 128, n_heads: 8, n_ff: 1536, ..TinyModel::wide(TensorType::Q4_K) },
+        // Heads that together are wider than the rest.
+        TinyModel { head_dim: 128, n_heads: 8, ..TinyModel::wide(TensorType::Q4_K) },
     ];
     for model in models {
         let file = model.gguf();
@@ -67,7 +66,11 @@ fn a_trace_has_what_the_reference_has() {
     let spec = ModelSpec::new(file.metadata(), &file).unwrap();
     let weights = Weights::new(&spec, &file).unwrap();
     let mut gpu = GpuForwardPass::new(&spec, &weights, &int8(), &mut |_| ()).unwrap();
-    assert!(gpu.listing().contains("silu_mul_rounding"), "{}", gpu.listing());
+    assert!(
+        gpu.listing().contains("32_rounding") || gpu.listing().contains("64_rounding"),
+        "{}",
+        gpu.listing()
+    );
     let rounding = Rounding { q8_activations: &QUANTISED, f16_kv: true };
     let mut reference = Reference::new(&spec, &weights, CONTEXT, 1, rounding);
     logits(&mut gpu, &[9]);
@@ -80,26 +83,6 @@ fn a_trace_has_what_the_reference_has() {
         let bound = if ours.name.starts_with("blk.0.") { 0.02 } else { 0.1 };
         assert!(ours.distance(exact) < bound, "{}: {}", ours.name, ours.distance(exact));
     }
-}
-
-#[test]
-fn gates_and_ups_in_several_buffers_are_rounded_to_one_row() {
-    let file = TinyModel { n_ff: 768, ..TinyModel::wide(TensorType::Q8_0) }.gguf();
-    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
-    let weights = Weights::new(&spec, &file).unwrap();
-    let all = |binding_limit| {
-        let options = GpuOptions { binding_limit, ..int8() };
-        let mut gpu = GpuForwardPass::new(&spec, &weights, &options, &mut |_| ()).unwrap();
-        assert!(gpu.listing().contains("silu_mul_rounding"), "{}", gpu.listing());
-        let GateUp::Fused(parts) = &gpu.tensors.layers[0].gate_up else {
-            panic!("gates and ups are of one type")
-        };
-        assert_eq!(parts.len() > 1, binding_limit.is_some(), "{parts:?}");
-        logits(&mut gpu, &[1, 1, 3, 1])
-    };
-    // Logits of several rows are made a row at a time where a buffer has room for no more, and a row's norm is applied to its sums.
-    let apart = largest_relative_error(&all(None), &all(Some(256 << 10)));
-    assert!(apart < 1e-6, "{apart}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Kernels that round what they make against the same without, and `quantize` behind them: bit for bit.
 
-use super::matvec::{self, NORM};
 use super::rows::{Case, Problem};
 use super::{GUARD, Lab, Memory, POISON, Step};
 use crate::kernels::matvec::{Epilogue, Prologue};
@@ -8,12 +7,7 @@ use crate::kernels::matvec_int8::{Input, MatvecInt8, Params};
 use crate::kernels::quantize::{self, Quantize};
 use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
-use gguf::TensorType::{self, Q2_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
-use testkit::Random;
-
-/// Where the outputs that are rounded begin in a row that others share, and how many numbers that has more.
-const FIRST: usize = 64;
-const MORE: usize = 96;
+use gguf::TensorType::{Q2_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
 
 /// Rows somewhere in scratch.
 #[derive(Clone, Copy)]
@@ -61,101 +55,9 @@ pub(super) fn check_rows(
     assert!(rounded.scratch == expected[..rounded.scratch.len()], "{n_cols}: something else was written");
 }
 
-/// Gates and ups for `n_tokens` rows of `n_out` outputs, of which `params` says all but where they go.
-fn check(
-    lab: &mut Lab,
-    (kernel, n_groups): (MatvecInt8, usize),
-    (n_tokens, n_out): (usize, usize),
-    params: Params,
-    memory: &Memory,
-) {
-    let mut memory = memory.clone();
-    let floats = room(&mut memory, n_tokens, n_out);
-    let apart = room(&mut memory, n_tokens, Quantize::row_words(n_out));
-    let fused = room(&mut memory, n_tokens, Quantize::row_words(n_out + MORE));
-    let [first, by] = Quantize::place(n_out + MORE, FIRST as u32).map(|at| at as usize);
-    let step = |kernel: MatvecInt8, y: usize, y_by: usize, y_stride: usize| {
-        let params = Params { y: y as u32, y_by: y_by as u32, y_stride: y_stride as u32, ..params };
-        Step::new(kernel.kernel(), &params, kernel.grid(n_groups))
-    };
-    let product = step(kernel, floats.at, 0, floats.stride);
-    let separate = lab.run_all(&[product, quantized(n_out, n_tokens, [floats, apart])], &memory);
-    let rounding = kernel.rounding(n_groups, lab.caps).unwrap();
-    let mut after = lab.run_all(&[step(rounding, fused.at + first, fused.at + by, fused.stride)], &memory);
-    for token in 0..n_tokens {
-        let expected = &separate.scratch[apart.at + token * apart.stride..];
-        let row = fused.at + token * fused.stride;
-        for (from, at, len) in [(0, row + first, n_out / 4), (n_out / 4, row + by, n_out / 8)] {
-            let got = &after.scratch[at..at + len];
-            assert!(got == &expected[from..from + len], "{}, token {token}: other bits", rounding.name());
-            assert!(!got.contains(&POISON), "{}: nothing was written", rounding.name());
-            after.scratch[at..at + len].fill(POISON);
-        }
-    }
-    assert!(after.scratch == memory.scratch, "{}: something else was written", rounding.name());
-}
-
 fn weights(problem: &Problem) -> WeightsAt {
     let [quads, words, pairs, supers] = problem.starts;
     WeightsAt { quads: quads / 4, words, pairs, supers, n_units: problem.case.n_cols.div_ceil(32) as u32 }
-}
-
-fn of_rows(lab: &mut Lab, ty: TensorType, (n_rows, n_cols): (usize, usize), n_tokens: usize) {
-    let case = Case { ty, epilogue: Epilogue::SiluMul, n_rows, n_cols, n_tokens, seed: n_cols as u64 };
-    let problem = Problem::of_rounded(case);
-    let n_groups = problem.n_groups;
-    let kernel =
-        MatvecInt8::new((ty, n_cols), n_groups, n_tokens, Input::Rounded, Epilogue::SiluMul, lab.caps);
-    let params = Params {
-        weights: weights(&problem),
-        x: problem.x,
-        x_stride: problem.x_stride,
-        y: 0,
-        y_by: 0,
-        y_stride: 0,
-        norm: 0,
-        bias: 0,
-    };
-    check(lab, (kernel.unwrap(), n_groups), (n_tokens, n_rows), params, &problem.memory);
-}
-
-fn of_a_row(lab: &mut Lab, ty: TensorType, (n_out, n_cols): (usize, usize)) {
-    let mut random = Random::new(n_cols as u64);
-    let case = matvec::Case::new(&mut random, ty, (2 * n_out, n_cols), NORM, Epilogue::SiluMul);
-    let (given, n_groups) = (case.params(), case.n_groups());
-    let kernel =
-        MatvecInt8::new((ty, n_cols), n_groups, 1, Input::Own(NORM), Epilogue::SiluMul, lab.caps).unwrap();
-    let params = Params {
-        weights: given.weights,
-        x: given.x,
-        x_stride: 0,
-        y: 0,
-        y_by: 0,
-        y_stride: 0,
-        norm: given.norm,
-        bias: 0,
-    };
-    check(lab, (kernel, n_groups), (1, n_out), params, case.memory());
-}
-
-#[test]
-fn gates_and_ups_are_rounded_as_they_would_be_apart() {
-    let labs = [Lab::new(Checks::Off), Lab::new(Checks::On), Lab::new(Checks::Off).without_subgroups()];
-    for (i, mut lab) in labs.into_iter().enumerate() {
-        // Few units and many, of one team, of several, and with sets; enough outputs that each shape may round.
-        of_rows(&mut lab, Q4_0, (1536, 576), 2 + 3 * i);
-        of_rows(&mut lab, Q4_K, (1568, 2048), 8 - 2 * i);
-        of_rows(&mut lab, [Q6_K, Q8_0, Q2_K][i], (1536, 4096), [8, 3, 1][i]);
-        of_a_row(&mut lab, Q4_0, (1536, 4096));
-        of_a_row(&mut lab, [Q4_1, Q6_K, Q2_K][i], (96, 2048));
-    }
-    // Long rows, whose workgroups have half a unit, and sets where there are not threads for teams.
-    let mut lab = Lab::new(Checks::Off);
-    of_a_row(&mut lab, Q4_0, (1536, 8256));
-    lab.caps.max_threads = 256;
-    for n_cols in [576, 4096] {
-        of_rows(&mut lab, Q4_0, (1536, n_cols), 4);
-    }
 }
 
 /// A product that rounds rows of floats by itself.
@@ -170,7 +72,7 @@ fn of_floats(lab: &mut Lab, case: Case) {
         let kernel = MatvecInt8::new(size, n_groups, case.n_tokens, input, case.epilogue, caps).unwrap();
         let (x, x_stride) = (x.at as u32, x.stride as u32);
         let (y, y_stride, bias) = (problem.y, problem.y_stride, problem.bias);
-        let params = Params { weights: weights(&problem), x, x_stride, y, y_by: 0, y_stride, norm: 0, bias };
+        let params = Params { weights: weights(&problem), x, x_stride, y, y_stride, norm: 0, bias };
         Step::new(kernel.kernel(), &params, kernel.grid(n_groups))
     };
     let rounded = [quantized(case.n_cols, case.n_tokens, [floats, apart]), step(Input::Rounded, apart)];
@@ -197,22 +99,9 @@ fn rows_are_rounded_by_those_who_read_them_as_they_would_be_apart() {
 }
 
 #[test]
-fn few_outputs_are_rounded_apart() {
-    let lab = Lab::new(Checks::Off);
-    let kernel = |n_cols, n_tokens| {
-        MatvecInt8::new((Q4_0, n_cols), 4, n_tokens, Input::Rounded, Epilogue::SiluMul, lab.caps).unwrap()
-    };
-    assert!(kernel(576, 4).rounding(4, lab.caps).is_none());
-    // These have whole units anyhow.
-    assert!(kernel(2048, 8).rounding(4, lab.caps).is_some());
-}
-
-#[test]
 #[ignore = "compiles the kernel's MSL as C++: cargo xtask msl-smoke"]
 fn msl_smoke() {
     let mut lab = Lab::emulator();
-    of_rows(&mut lab, Q4_0, (1536, 256), 3);
-    of_a_row(&mut lab, Q4_0, (64, 2080));
     of_floats(
         &mut lab,
         Case { ty: Q5_K, epilogue: Epilogue::Add, n_rows: 40, n_cols: 512, n_tokens: 3, seed: 51 },

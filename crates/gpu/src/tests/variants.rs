@@ -180,10 +180,6 @@ fn products_of_8_bits(ty: TensorType, caps: Caps) -> Vec<Kernel> {
             rows(long, 2 * i + 2),
         ];
         all.extend(kernels.into_iter().flatten().map(MatvecInt8::kernel));
-        if epilogue == Epilogue::SiluMul {
-            let rounding = |kernel: MatvecInt8| kernel.rounding(512, caps);
-            all.extend(kernels.into_iter().flatten().filter_map(rounding).map(MatvecInt8::kernel));
-        }
     }
     all
 }
