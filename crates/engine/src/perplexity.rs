@@ -2,7 +2,7 @@
 
 use crate::error::GenerateError;
 use crate::language_model::Model;
-use crate::session::{PROMPT_BATCH, SEQUENCE};
+use crate::session::SEQUENCE;
 use model::{ForwardError, Row};
 use std::ops::ControlFlow;
 use tokenizer::EncodeOptions;
@@ -133,7 +133,7 @@ fn score_chunk(
     }
     // The last token's logits would predict a token of the next chunk.
     let (context_rows, scored_rows) = rows[..chunk.len() - 1].split_at(first);
-    for batch in context_rows.chunks(PROMPT_BATCH.min(most)) {
+    for batch in context_rows.chunks(forward.batch_len().min(most)) {
         forward.forward(batch)?;
     }
     let n_vocab = forward.spec().n_vocab;

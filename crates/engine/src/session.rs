@@ -13,8 +13,6 @@ use std::time::Instant;
 
 /// The sequence that sessions use.
 pub(crate) const SEQUENCE: SequenceId = SequenceId(0);
-/// Rows of a prompt that are computed at once: enough to keep any device busy, few enough to break off between them.
-pub(crate) const PROMPT_BATCH: usize = 512;
 
 /// A text in the making: remembers what is in the model's KV cache, so that a prompt that begins in the same way (the
 /// next turn of a chat) costs only what is new.
@@ -198,11 +196,12 @@ impl Run<'_> {
         output: &mut Output<'_>,
     ) -> Result<Option<u32>, ForwardError> {
         let mut first = None;
-        for (i, batch) in prompt.chunks(PROMPT_BATCH).enumerate() {
+        let batch_len = self.forward.batch_len();
+        for (i, batch) in prompt.chunks(batch_len).enumerate() {
             if output.check_cancelled().is_break() {
                 return Ok(None);
             }
-            let is_last = (i + 1) * PROMPT_BATCH >= prompt.len();
+            let is_last = (i + 1) * batch_len >= prompt.len();
             let mut rows = Row::prompt(SEQUENCE, self.forward.next_position(), batch);
             rows.iter_mut().for_each(|row| row.wants_logits &= is_last);
             let logits = self.forward.forward(&rows)?;

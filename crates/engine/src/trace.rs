@@ -1,7 +1,7 @@
 //! Intermediate results of a token, and each of them in a line.
 
 use crate::sampling::argmax;
-use crate::session::{PROMPT_BATCH, SEQUENCE};
+use crate::session::SEQUENCE;
 use model::{ForwardError, ForwardPass, Row, Tap};
 
 /// Elements that a summary shows.
@@ -46,7 +46,7 @@ impl TapSummary {
 /// Computes a prompt; the most likely token after it.
 pub(crate) fn next_token(forward: &mut dyn ForwardPass, prompt: &[u32]) -> Result<u32, ForwardError> {
     let mut next = 0;
-    for batch in prompt.chunks(PROMPT_BATCH) {
+    for batch in prompt.chunks(forward.batch_len()) {
         let rows = Row::prompt(SEQUENCE, forward.next_position(), batch);
         next = argmax(forward.forward(&rows)?);
     }

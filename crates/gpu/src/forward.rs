@@ -19,6 +19,7 @@ use model::{
     SequenceId, Tap,
 };
 use std::ops::ControlFlow;
+use wgpu::DeviceType;
 
 /// The sequence that decodes by itself.
 const OWN: SequenceId = SequenceId(0);
@@ -228,6 +229,14 @@ impl ForwardPass for GpuForwardPass {
             weights_bytes: self.memory.weights_bytes,
             kv_bytes: self.memory.kv_bytes,
             scratch_bytes: self.memory.token_bytes + self.memory.readback_bytes + batch,
+        }
+    }
+
+    fn batch_len(&self) -> usize {
+        match self.machine.gpu.info.device_type {
+            DeviceType::DiscreteGpu => self.batch_regions.n_rows,
+            // Slower devices would take seconds for more.
+            _ => self.batch_regions.n_rows.min(512),
         }
     }
 

@@ -115,6 +115,11 @@ pub trait ForwardPass: Send {
     /// Positions that a sequence may hold.
     fn context_len(&self) -> usize;
 
+    /// Rows of a prompt that are best given at once, 1 or more: enough to keep the device busy, few enough to break off between them.
+    fn batch_len(&self) -> usize {
+        512
+    }
+
     /// Positions that `sequence` holds.
     fn sequence_len(&self, sequence: SequenceId) -> usize;
 
