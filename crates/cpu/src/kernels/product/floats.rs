@@ -4,7 +4,8 @@
 //! time for all tiles, whose sums wait in memory.
 #![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
-use super::{Cursor, Product, finish};
+use super::finish::finish;
+use super::{Cursor, Product};
 use crate::activations::Tile;
 use crate::arch::{LANES, LINE, Simd};
 use crate::pack::GROUPS;

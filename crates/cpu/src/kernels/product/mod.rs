@@ -4,21 +4,20 @@
 //! activations, exact in i32; then one fused multiply-add of each into the sum, block after block. The offset of the quants
 //! costs nothing: sums begin at -offset * (sum of the activations). Float formats: one fused multiply-add for each k. So every
 //! output is one chain, in the order of k, whatever else is computed beside it.
-#![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
 mod block;
 mod dots;
+mod finish;
 mod floats;
 mod unpacked;
 
-use super::silu_mul::silu_mul;
-use super::{load_part, store_part};
 use crate::activations::Tile;
-use crate::arch::{Kernel, LANES, LINE, Simd};
-use crate::pack::{Format, GROUPS, LAYOUTS, QuantGroup, STRIP};
+use crate::arch::{Kernel, LINE, Simd};
+use crate::pack::{Format, GROUPS, LAYOUTS, QuantGroup};
 use crate::shared::Columns;
 use block::Packed;
 use dots::dots;
+use finish::finish;
 use floats::floats;
 use std::ops::Range;
 
@@ -212,42 +211,6 @@ fn quantised_tile<S: Simd, const FORMAT: usize, const T: usize>(
             let block = |b| [Packed::<FORMAT>::new(group, b)];
             let sums = dots::<S, _, FORMAT, T, 1>(s, [[s.splat(0.0); T]], block, blocks, ahead);
             finish(s, sums, tile.n_tokens(), &p.sink, i * S::TOKENS, strip, g);
-        }
-    }
-}
-
-/// Hands over the outputs of `R` groups of a strip. Columns past the end of the rows are dropped, and tokens past `n_tokens`.
-#[inline(always)]
-fn finish<S: Simd, const T: usize, const R: usize>(
-    s: S,
-    sums: [[S::Floats; T]; R],
-    n_tokens: usize,
-    sink: &Sink<'_>,
-    row: usize,
-    strip: usize,
-    group: usize,
-) {
-    let (columns, strip, gates) = match sink {
-        Sink::Gated(columns) => (columns, strip / 2, strip % 2 == 1),
-        Sink::Gate(columns) => (columns, strip, true),
-        Sink::Store(columns) | Sink::StoreBiased(columns, _) | Sink::Add(columns) => (columns, strip, false),
-    };
-    for r in 0..R {
-        let column = strip * STRIP + (group + r) * LANES;
-        for t in 0..T {
-            if t >= n_tokens {
-                break;
-            }
-            let out = columns.at(row + t, column);
-            let sum = match sink {
-                Sink::StoreBiased(_, bias) if !out.is_empty() => {
-                    s.add(sums[r][t], load_part(s, bias, column))
-                }
-                Sink::Add(_) => s.add(load_part(s, out, 0), sums[r][t]),
-                _ if gates => silu_mul(s, load_part(s, out, 0), sums[r][t]),
-                _ => sums[r][t],
-            };
-            store_part(s, sum, out);
         }
     }
 }

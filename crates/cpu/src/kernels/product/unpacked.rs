@@ -6,7 +6,8 @@
 
 use super::block::{Packed, Unpacked};
 use super::dots::dots;
-use super::{Product, finish};
+use super::finish::finish;
+use super::Product;
 use crate::activations::Tile;
 use crate::arch::{LINE, Simd};
 use crate::pack::{GROUPS, LAYOUTS, QuantGroup};
