@@ -128,8 +128,14 @@ pub(crate) trait Simd: Copy {
         sums
     }
 
-    /// Asks for the line at `address` to be brought near; any address will do.
+    /// Asks for the line at `address` to be brought into the second-level cache; any address will do.
     fn prefetch(self, address: *const u8);
+
+    /// The same into the first-level cache.
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        self.prefetch(address);
+    }
 }
 
 /// [`Simd::dot_pair`] as dot products of one token after the other.

@@ -285,6 +285,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     fn prefetch(self, address: *const u8) {
         avx2!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
     }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
+    }
 }
 
 /// The value as it is, at a point in the order of instructions that the compiler keeps. Left alone, it makes trees of long sums

@@ -216,6 +216,11 @@ impl Simd for Avx512 {
     fn prefetch(self, address: *const u8) {
         avx512!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
     }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
+    }
 }
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;

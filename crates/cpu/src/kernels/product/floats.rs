@@ -82,7 +82,7 @@ fn prefetch<S: Simd, E>(s: S, ahead: &mut Option<[Cursor; GROUPS]>, k: usize) {
     if let Some(cursors) = ahead {
         for r in 0..GROUPS {
             if k % elements == r % elements {
-                s.prefetch(cursors[r].step());
+                cursors[r].step(s);
             }
         }
     }
