@@ -60,8 +60,8 @@ pub(crate) trait Simd: Copy {
     fn store_f16(self, value: Self::Floats, to: &mut [u16; LANES]);
     fn load_bf16(self, from: &[u16; LANES]) -> Self::Floats;
     fn load_i8(self, from: &[i8; LANES]) -> Self::Floats;
-    /// Whole numbers from -128 to 127.
-    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]);
+    /// Whole numbers from -128 to 127; gives their sum.
+    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]) -> i32;
 
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

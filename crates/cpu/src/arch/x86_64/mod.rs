@@ -4,7 +4,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 
 use std::arch::is_x86_feature_detected as has;
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::arch::x86_64::*;
 
 /// Whether [`avx2::Avx2`] may be assumed, without VNNI.
 pub(super) fn has_avx2() -> bool {
@@ -20,6 +20,16 @@ pub(super) fn has_avx_vnni() -> bool {
 pub(super) fn has_avx512() -> bool {
     let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
     has_avx2() && avx512 && has!("avx512vnni")
+}
+
+/// The sum of 16 signed bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_of_bytes(bytes: __m128i) -> i32 {
+    // There is a sum of unsigned ones: each is 128 more.
+    let unsigned = _mm_xor_si128(bytes, _mm_set1_epi8(i8::MIN));
+    let halves = _mm_sad_epu8(unsigned, _mm_setzero_si128());
+    _mm_cvtsi128_si32(_mm_add_epi32(halves, _mm_unpackhi_epi64(halves, halves))) - 16 * 128
 }
 
 /// Bytes of the first-level data cache of AMD's processors; `None` for others.
