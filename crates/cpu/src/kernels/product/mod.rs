@@ -139,6 +139,19 @@ impl Cursor {
         self.lines = self.lines.wrapping_sub(1);
         self.ahead.prefetch(s, 1);
     }
+
+    /// The next lines.
+    #[inline(always)]
+    fn steps<S: Simd>(&mut self, s: S, lines: usize) {
+        if self.lines >= lines {
+            self.lines -= lines;
+            self.ahead.prefetch(s, lines);
+        } else {
+            for _ in 0..lines {
+                self.step(s);
+            }
+        }
+    }
 }
 
 /// A product of weights in `LAYOUTS[FORMAT]`.
