@@ -1,6 +1,6 @@
 //! The backend: a model on the CPU.
 
-use crate::arch::Kernels;
+use crate::arch::{self, Kernels};
 use crate::attention::{Place, Rotation};
 use crate::error::CpuError;
 use crate::kv::KvStore;
@@ -47,6 +47,8 @@ pub struct CpuForwardPass {
     rotation: Rotation,
     scratch: Scratch,
     pool: Pool,
+    /// Whether weights are prefetched into the first-level cache.
+    is_near: bool,
     device: DeviceInfo,
     notes: Vec<String>,
 }
@@ -91,6 +93,7 @@ impl CpuForwardPass {
             rotation: Rotation::new(spec),
             scratch: Scratch::new(threads),
             pool,
+            is_near: arch::prefetches_near(),
             device: DeviceInfo {
                 kind: DeviceKind::Cpu,
                 backend: "CPU",
@@ -147,6 +150,7 @@ impl CpuForwardPass {
             rotation: &self.rotation,
             scratch: &self.scratch,
             n_workers: self.pool.count(),
+            is_near: self.is_near,
             tokens: &tokens,
             places: &places,
             wanted: &wanted,

@@ -11,6 +11,10 @@ use model::Weight;
 use std::borrow::Cow;
 use std::sync::Mutex;
 
+/// Bytes that are packed between two calls of `progress`, which may drop what was read of the file: a head alone can be a fifth of
+/// a model.
+const PIECE: usize = 2 << 20;
+
 #[derive(Default)]
 pub(crate) struct Layout<'a> {
     len: usize,
@@ -57,17 +61,20 @@ impl<'a> Layout<'a> {
             let (stride, n_strips) = (run[0].1.stride, run[0].1.n_strips());
             let (bytes, after) = rest.split_at_mut(stride * n_strips);
             let stored: Vec<_> = run.iter().map(|(weight, _)| weight.bytes()).collect();
-            let strips: Vec<Mutex<&mut [u8]>> = bytes.chunks_mut(stride).map(Mutex::new).collect();
-            // One item each.
-            pool.run(&[n_strips], &|task| {
-                for i in task.items.clone() {
-                    if let Ok(mut strip) = strips[i].lock() {
-                        pack_strip(&run, &stored, i, &mut strip);
+            let piece_strips = (PIECE / stride).max(1);
+            for (piece, bytes) in bytes.chunks_mut(stride * piece_strips).enumerate() {
+                let strips: Vec<Mutex<&mut [u8]>> = bytes.chunks_mut(stride).map(Mutex::new).collect();
+                // One item each.
+                pool.run(&[strips.len()], &|task| {
+                    for i in task.items.clone() {
+                        if let Ok(mut strip) = strips[i].lock() {
+                            pack_strip(&run, &stored, piece * piece_strips + i, &mut strip);
+                        }
                     }
-                }
-            });
-            packed += bytes.len();
-            progress(packed as f32 / self.len as f32);
+                });
+                packed += bytes.len();
+                progress(packed as f32 / self.len as f32);
+            }
             rest = after;
         }
         Ok(arena)

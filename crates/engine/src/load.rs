@@ -19,7 +19,7 @@ const DEFAULT_CONTEXT: usize = 8192;
 const MOST_CONTEXT: usize = 1 << 26;
 
 /// The share of the weights after which the file's pages are let go.
-const FORGET_EVERY: f32 = 0.05;
+const FORGET_EVERY: f32 = 0.01;
 
 /// How to load a model.
 #[derive(Debug, Clone, Default)]

@@ -12,6 +12,15 @@ mod x86_64;
 pub(crate) use simd::{Kernel, LANES, LINE, Simd};
 pub(crate) use table::Kernels;
 
+/// Whether weights are best prefetched into the first-level cache. With 48 KiB of it, on Zen 5, decoding Q4_0 is 20 % faster by one
+/// thread and 7 % by two than with prefetches into the second; with 32 KiB, on Zen 4, it is slower. Others have not been measured.
+pub(crate) fn prefetches_near() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86_64::amd_first_level_bytes().is_some_and(|bytes| bytes >= 48 << 10);
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 #[allow(unsafe_code, reason = "tables of kernels are handed out where their instruction sets were detected")]
 impl Kernels {
     /// The best set for this processor.

@@ -64,8 +64,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn store_i8(self, value: [f32; LANES], to: &mut [i8; LANES]) {
+    fn store_i8(self, value: [f32; LANES], to: &mut [i8; LANES]) -> i32 {
         *to = value.map(|v| v as i8);
+        to.iter().map(|&byte| i32::from(byte)).sum()
     }
 
     #[inline(always)]

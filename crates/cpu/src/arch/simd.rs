@@ -60,8 +60,8 @@ pub(crate) trait Simd: Copy {
     fn store_f16(self, value: Self::Floats, to: &mut [u16; LANES]);
     fn load_bf16(self, from: &[u16; LANES]) -> Self::Floats;
     fn load_i8(self, from: &[i8; LANES]) -> Self::Floats;
-    /// Whole numbers from -128 to 127.
-    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]);
+    /// Whole numbers from -128 to 127; gives their sum.
+    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]) -> i32;
 
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -128,8 +128,14 @@ pub(crate) trait Simd: Copy {
         sums
     }
 
-    /// Asks for the line at `address` to be brought near; any address will do.
+    /// Asks for the line at `address` to be brought into the second-level cache; any address will do.
     fn prefetch(self, address: *const u8);
+
+    /// The same into the first-level cache.
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        self.prefetch(address);
+    }
 }
 
 /// [`Simd::dot_pair`] as dot products of one token after the other.

@@ -42,9 +42,7 @@ fn quantize_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> QuantBlock {
     let (quants, _) = block.q.as_chunks_mut::<LANES>();
     for (half, quants) in quants.iter_mut().enumerate() {
         let rounded = s.sub(s.add(s.mul(values[half], inverse), round), round);
-        s.store_i8(rounded, quants);
-        // Whole numbers: exact in any order.
-        block.minus_sums[half] = -(s.sum(rounded) as i32);
+        block.minus_sums[half] = -s.store_i8(rounded, quants);
     }
     block.scale = largest / 127.0;
     block.minus_sum = block.minus_sums[0] + block.minus_sums[1];

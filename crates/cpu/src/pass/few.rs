@@ -169,7 +169,7 @@ impl<'a> Few<'a> {
         }
         let [_, end] = part_of(self.weights(task.phase)?);
         let next = (task.phase + 1..).find_map(|phase| self.weights(phase)).unwrap_or(&[]);
-        Some(Stream { end, next: part_of(next)[0] })
+        Some(Stream { end, next: part_of(next)[0], is_near: self.pass.is_near })
     }
 
     /// The matrices whose strips are the items of a phase, one after another; after the head comes the first layer again.

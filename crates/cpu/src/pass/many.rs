@@ -175,7 +175,7 @@ impl<'a> Many<'a> {
         let stream = task.is_own.then(|| {
             let end = part(task.worker, pass.n_workers, output.n_strips()).end;
             let end = output.start + end * output.stride;
-            Stream { end, next: end }
+            Stream { end, next: end, is_near: pass.is_near }
         });
         steps.logits(task.items.clone(), first, n, stream);
     }

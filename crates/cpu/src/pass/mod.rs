@@ -27,6 +27,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) rotation: &'a Rotation,
     pub(crate) scratch: &'a Scratch,
     pub(crate) n_workers: usize,
+    /// Whether weights are prefetched into the first-level cache.
+    pub(crate) is_near: bool,
     pub(crate) tokens: &'a [u32],
     pub(crate) places: &'a [Place<'a>],
     /// Rows whose logits are wanted, in order; their logits begin at row `first_logits`.

@@ -1,6 +1,6 @@
 //! Logits are equal bit for bit, however the work is divided.
 
-use super::{load, models, prompt};
+use super::{load, models, prompt, thread_counts};
 use crate::arch::Kernels;
 use model::{ForwardPass, SequenceId};
 use testkit::TinyModel;
@@ -19,7 +19,7 @@ fn any_thread_count_any_split_and_any_instruction_set_give_the_same_bits() {
         for kernels in Kernels::available() {
             // Where a fused multiply-add is a library call, one short run has to do.
             let slow = kernels.name == "portable";
-            for threads in if slow { &[2][..] } else { &[1, 2, 3, 4] } {
+            for threads in if slow { &[2][..] } else { thread_counts() } {
                 let mut cpu = load(&file, *threads, 64, kernels);
                 for split in &splits[..if slow { 1 } else { splits.len() }] {
                     cpu.truncate(SequenceId(0), 0);

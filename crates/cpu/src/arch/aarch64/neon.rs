@@ -146,11 +146,13 @@ impl<const HAS: u8> Simd for Neon<HAS> {
     }
 
     #[inline(always)]
-    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]) {
+    fn store_i8(self, value: Self::Floats, to: &mut [i8; LANES]) -> i32 {
         let ints = each!(i => vcvtnq_s32_f32(value[i]));
         let low = neon!(vcombine_s16(vmovn_s32(ints[0]), vmovn_s32(ints[1])));
         let high = neon!(vcombine_s16(vmovn_s32(ints[2]), vmovn_s32(ints[3])));
-        neon!(vst1q_s8(to.as_mut_ptr(), vcombine_s8(vmovn_s16(low), vmovn_s16(high))));
+        let bytes = neon!(vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+        neon!(vst1q_s8(to.as_mut_ptr(), bytes));
+        i32::from(neon!(vaddlvq_s8(bytes)))
     }
 
     #[inline(always)]

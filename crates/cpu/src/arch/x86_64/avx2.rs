@@ -2,6 +2,7 @@
 //! has the 256-bit form of VNNI.
 #![allow(unsafe_code, reason = "intrinsics of a detected instruction set")]
 
+use super::sum_of_bytes;
 use crate::arch::simd::{Kernel, LANES, LINE, Simd, word};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -114,13 +115,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn store_i8(self, value: [__m256; 2], to: &mut [i8; LANES]) {
+    fn store_i8(self, value: [__m256; 2], to: &mut [i8; LANES]) -> i32 {
         let ints = both!(i => _mm256_cvtps_epi32(value[i]));
         // Packing works within halves of registers: the words come out in the order 0 2 1 3.
         let shorts = avx2!(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(ints[0], ints[1])));
         let low = avx2!(_mm256_castsi256_si128(shorts));
         let high = avx2!(_mm256_extracti128_si256::<1>(shorts));
-        avx2!(_mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packs_epi16(low, high)));
+        let bytes = avx2!(_mm_packs_epi16(low, high));
+        avx2!(_mm_storeu_si128(to.as_mut_ptr().cast(), bytes));
+        avx2!(sum_of_bytes(bytes))
     }
 
     #[inline(always)]
@@ -284,6 +287,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
         avx2!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
+    }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
     }
 }
 

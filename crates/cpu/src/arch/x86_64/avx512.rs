@@ -1,6 +1,7 @@
 //! AVX-512 with VNNI: one register for 16 lanes, and a dot product of four bytes a lane in one instruction.
 #![allow(unsafe_code, reason = "intrinsics of a detected instruction set")]
 
+use super::sum_of_bytes;
 use crate::arch::simd::{Kernel, LANES, LINE, Simd, word};
 use std::arch::x86_64::*;
 
@@ -78,9 +79,10 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn store_i8(self, value: __m512, to: &mut [i8; LANES]) {
+    fn store_i8(self, value: __m512, to: &mut [i8; LANES]) -> i32 {
         let bytes = avx512!(_mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value)));
         avx512!(_mm_storeu_si128(to.as_mut_ptr().cast(), bytes));
+        avx512!(sum_of_bytes(bytes))
     }
 
     #[inline(always)]
@@ -215,6 +217,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
         avx512!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
+    }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u8) {
+        avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sums over blocks: the chain of operations that each output of a quantised matrix is.
 #![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
+use super::Ahead;
 use super::block::Block;
 use crate::activations::QuantBlock;
 use crate::arch::{LINE, Simd};
@@ -13,16 +14,13 @@ pub(super) fn dots<S: Simd, B: Block<S>, const FORMAT: usize, const T: usize, co
     mut sums: [[S::Floats; T]; R],
     block: impl Fn(usize) -> [B; R],
     blocks: &[[QuantBlock; T]],
-    mut ahead: Option<*const u8>,
+    mut ahead: Option<Ahead>,
 ) -> [[S::Floats; T]; R] {
     let layout = const { &LAYOUTS[FORMAT] };
-    let prefetches = (LAYOUTS[FORMAT].block_bytes() * R).div_ceil(LINE);
+    let lines = (LAYOUTS[FORMAT].block_bytes() * R).div_ceil(LINE);
     for (b, x) in blocks.iter().enumerate() {
-        if let Some(address) = &mut ahead {
-            for _ in 0..prefetches {
-                s.prefetch(*address);
-                *address = address.wrapping_add(LINE);
-            }
+        if let Some(ahead) = &mut ahead {
+            ahead.prefetch(s, lines);
         }
         let block = block(b);
         for part in 0..layout.parts() {

@@ -4,11 +4,14 @@
 //! time for all tiles, whose sums wait in memory.
 #![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
-use super::{Cursor, Product, finish};
+use super::finish::finish;
+use super::{Cursor, Product};
 use crate::activations::Tile;
 use crate::arch::{LANES, LINE, Simd};
 use crate::pack::GROUPS;
 
+/// Elements of one token's row between two looks at what is to be prefetched.
+const STEP: usize = 8;
 /// Elements of a row that are widened at a time: 8 KiB of a strip.
 const WIDENED: usize = 64;
 /// Tiles whose sums wait.
@@ -62,7 +65,25 @@ fn float_tile<S: Simd, E, const T: usize>(
     load: impl Fn(S, &[E; LANES]) -> S::Floats,
 ) {
     let mut sums = [[s.splat(0.0); T]; GROUPS];
-    for (k, x) in tile.floats::<T>().iter().enumerate() {
+    let x = tile.floats::<T>();
+    // With several tokens the loop is long enough as it is, and no faster for being longer.
+    let stepped = if T == 1 { x.len() / STEP * STEP } else { 0 };
+    for (i, x) in x[..stepped].as_chunks::<STEP>().0.iter().enumerate() {
+        if let Some(cursors) = &mut ahead {
+            for cursor in cursors {
+                cursor.steps(s, STEP * size_of::<[E; LANES]>() / LINE);
+            }
+        }
+        for k in 0..STEP {
+            for r in 0..GROUPS {
+                let weights = load(s, &groups[r][i * STEP..][..STEP][k]);
+                for t in 0..T {
+                    sums[r][t] = s.mul_add(weights, s.splat(x[k][t]), sums[r][t]);
+                }
+            }
+        }
+    }
+    for (k, x) in x.iter().enumerate().skip(stepped) {
         prefetch::<S, E>(s, &mut ahead, k);
         for r in 0..GROUPS {
             let weights = load(s, &groups[r][k]);
@@ -81,7 +102,7 @@ fn prefetch<S: Simd, E>(s: S, ahead: &mut Option<[Cursor; GROUPS]>, k: usize) {
     if let Some(cursors) = ahead {
         for r in 0..GROUPS {
             if k % elements == r % elements {
-                s.prefetch(cursors[r].step());
+                cursors[r].step(s);
             }
         }
     }

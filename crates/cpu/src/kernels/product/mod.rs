@@ -4,26 +4,25 @@
 //! activations, exact in i32; then one fused multiply-add of each into the sum, block after block. The offset of the quants
 //! costs nothing: sums begin at -offset * (sum of the activations). Float formats: one fused multiply-add for each k. So every
 //! output is one chain, in the order of k, whatever else is computed beside it.
-#![allow(clippy::needless_range_loop, reason = "registers by number, in loops that are unrolled")]
 
 mod block;
 mod dots;
+mod finish;
 mod floats;
 mod unpacked;
 
-use super::silu_mul::silu_mul;
-use super::{load_part, store_part};
 use crate::activations::Tile;
-use crate::arch::{Kernel, LANES, LINE, Simd};
-use crate::pack::{Format, GROUPS, LAYOUTS, QuantGroup, STRIP};
+use crate::arch::{Kernel, LINE, Simd};
+use crate::pack::{Format, GROUPS, LAYOUTS, QuantGroup};
 use crate::shared::Columns;
 use block::Packed;
 use dots::dots;
+use finish::finish;
 use floats::floats;
 use std::ops::Range;
 
-/// Bytes between a weight and the prefetch that is issued with it: far enough for memory, near enough for the second-level
-/// cache. On two Zen 5 cores 8 KiB and 64 KiB are slower by some percent.
+/// Bytes between a weight and the prefetch that is issued with it: far enough for memory, near enough for the cache. On two Zen 5
+/// cores 8 KiB and 32 KiB are slower by some percent, and nothing at all by a fifth to a third.
 const PREFETCH_DISTANCE: usize = 16 << 10;
 
 /// Strips of one matrix times some tiles.
@@ -61,38 +60,70 @@ pub(crate) enum Sink<'a> {
 pub(crate) struct Stream {
     pub(crate) end: usize,
     pub(crate) next: usize,
+    /// Whether what is prefetched goes to the first-level cache.
+    pub(crate) is_near: bool,
 }
 
 impl Product<'_> {
     /// Where prefetching stands while the strip at `start` is read.
     #[inline(always)]
-    fn ahead(&self, start: usize) -> Option<*const u8> {
-        let Stream { end, next } = self.stream?;
+    fn ahead(&self, start: usize) -> Option<Ahead> {
+        let Stream { end, next, is_near } = self.stream?;
         let ahead = start + PREFETCH_DISTANCE;
         let ahead = if ahead < end { ahead } else { next + (ahead - end) };
-        Some(self.arena.as_ptr().wrapping_add(ahead))
+        Some(Ahead { address: self.arena.as_ptr().wrapping_add(ahead), is_near })
     }
 
     /// The same where the two groups of the strip at `start` are read side by side, each from its own beginning.
     #[inline(always)]
     fn cursors(&self, start: usize, group_bytes: usize) -> Option<[Cursor; GROUPS]> {
-        let Stream { end, next } = self.stream?;
+        let Stream { end, next, is_near } = self.stream?;
         let after = if start + self.stride < end { start + self.stride } else { next };
         // Half as far in each, together as far.
         let distance = (PREFETCH_DISTANCE / GROUPS).min(group_bytes);
         let at = |offset: usize| self.arena.as_ptr().wrapping_add(offset);
         Some([0, 1].map(|g| Cursor {
-            address: at(start + g * group_bytes + distance),
+            ahead: Ahead { address: at(start + g * group_bytes + distance), is_near },
             lines: (group_bytes - distance) / LINE,
             then: at(after + g * group_bytes),
         }))
     }
 }
 
+/// Where prefetching stands.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    address: *const u8,
+    is_near: bool,
+}
+
+impl Ahead {
+    /// The next lines.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, s: S, lines: usize) {
+        if self.is_near {
+            for line in 0..lines {
+                s.prefetch_near(self.address.wrapping_add(line * LINE));
+            }
+        } else {
+            for line in 0..lines {
+                s.prefetch(self.address.wrapping_add(line * LINE));
+            }
+        }
+        self.address = self.address.wrapping_add(lines * LINE);
+    }
+
+    /// The same so many bytes further.
+    #[inline(always)]
+    fn after(self, bytes: usize) -> Self {
+        Self { address: self.address.wrapping_add(bytes), ..self }
+    }
+}
+
 /// Where prefetching of one group of a strip stands.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
-    address: *const u8,
+    ahead: Ahead,
     /// Lines until it goes on at `then`.
     lines: usize,
     then: *const u8,
@@ -101,14 +132,25 @@ struct Cursor {
 impl Cursor {
     /// The next line.
     #[inline(always)]
-    fn step(&mut self) -> *const u8 {
+    fn step<S: Simd>(&mut self, s: S) {
         if self.lines == 0 {
-            self.address = self.then;
+            self.ahead.address = self.then;
         }
         self.lines = self.lines.wrapping_sub(1);
-        let address = self.address;
-        self.address = address.wrapping_add(LINE);
-        address
+        self.ahead.prefetch(s, 1);
+    }
+
+    /// The next lines.
+    #[inline(always)]
+    fn steps<S: Simd>(&mut self, s: S, lines: usize) {
+        if self.lines >= lines {
+            self.lines -= lines;
+            self.ahead.prefetch(s, lines);
+        } else {
+            for _ in 0..lines {
+                self.step(s);
+            }
+        }
     }
 }
 
@@ -196,7 +238,7 @@ fn quantised_tile<S: Simd, const FORMAT: usize, const T: usize>(
     s: S,
     groups: [QuantGroup<'_>; GROUPS],
     tile: &Tile,
-    ahead: Option<*const u8>,
+    ahead: Option<Ahead>,
     p: &Product<'_>,
     strip: usize,
     i: usize,
@@ -208,46 +250,10 @@ fn quantised_tile<S: Simd, const FORMAT: usize, const T: usize>(
         finish(s, sums, tile.n_tokens(), &p.sink, i * S::TOKENS, strip, 0);
     } else {
         for (g, group) in groups.iter().enumerate() {
-            let ahead = ahead.map(|a| a.wrapping_add(g * LAYOUTS[FORMAT].regions(p.cols).len()));
+            let ahead = ahead.map(|a| a.after(g * LAYOUTS[FORMAT].regions(p.cols).len()));
             let block = |b| [Packed::<FORMAT>::new(group, b)];
             let sums = dots::<S, _, FORMAT, T, 1>(s, [[s.splat(0.0); T]], block, blocks, ahead);
             finish(s, sums, tile.n_tokens(), &p.sink, i * S::TOKENS, strip, g);
-        }
-    }
-}
-
-/// Hands over the outputs of `R` groups of a strip. Columns past the end of the rows are dropped, and tokens past `n_tokens`.
-#[inline(always)]
-fn finish<S: Simd, const T: usize, const R: usize>(
-    s: S,
-    sums: [[S::Floats; T]; R],
-    n_tokens: usize,
-    sink: &Sink<'_>,
-    row: usize,
-    strip: usize,
-    group: usize,
-) {
-    let (columns, strip, gates) = match sink {
-        Sink::Gated(columns) => (columns, strip / 2, strip % 2 == 1),
-        Sink::Gate(columns) => (columns, strip, true),
-        Sink::Store(columns) | Sink::StoreBiased(columns, _) | Sink::Add(columns) => (columns, strip, false),
-    };
-    for r in 0..R {
-        let column = strip * STRIP + (group + r) * LANES;
-        for t in 0..T {
-            if t >= n_tokens {
-                break;
-            }
-            let out = columns.at(row + t, column);
-            let sum = match sink {
-                Sink::StoreBiased(_, bias) if !out.is_empty() => {
-                    s.add(sums[r][t], load_part(s, bias, column))
-                }
-                Sink::Add(_) => s.add(load_part(s, out, 0), sums[r][t]),
-                _ if gates => silu_mul(s, load_part(s, out, 0), sums[r][t]),
-                _ => sums[r][t],
-            };
-            store_part(s, sum, out);
         }
     }
 }

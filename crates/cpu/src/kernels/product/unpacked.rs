@@ -6,7 +6,8 @@
 
 use super::block::{Packed, Unpacked};
 use super::dots::dots;
-use super::{Product, finish};
+use super::finish::finish;
+use super::{Ahead, Product};
 use crate::activations::Tile;
 use crate::arch::{LINE, Simd};
 use crate::pack::{GROUPS, LAYOUTS, QuantGroup};
@@ -32,13 +33,13 @@ pub(super) fn strip<S: Simd, const FORMAT: usize>(
     s: S,
     room: &mut Room<S>,
     groups: [QuantGroup<'_>; GROUPS],
-    ahead: Option<*const u8>,
+    ahead: Option<Ahead>,
     p: &Product<'_>,
     strip: usize,
 ) {
     let regions = const { &LAYOUTS[FORMAT] }.regions(p.cols);
     for (g, group) in groups.iter().enumerate() {
-        let mut ahead = ahead.map(|a| a.wrapping_add(g * regions.len()));
+        let mut ahead = ahead.map(|a| a.after(g * regions.len()));
         for (chunk, tiles) in p.tiles.chunks(TILES).enumerate() {
             let sums = sums::<S, FORMAT>(s, room, group, tiles, ahead);
             for (i, (tile, sums)) in tiles.iter().zip(sums).enumerate() {
@@ -57,20 +58,17 @@ fn sums<S: Simd, const FORMAT: usize>(
     room: &mut Room<S>,
     group: &QuantGroup<'_>,
     tiles: &[Tile],
-    mut ahead: Option<*const u8>,
+    mut ahead: Option<Ahead>,
 ) -> [[S::Floats; 2]; TILES] {
     const { assert!(!S::UNPACKS || S::TOKENS == 2, "sums are kept for two tokens") };
     let mut sums = [[s.splat(0.0); 2]; TILES];
     let n_blocks = tiles.first().map_or(0, Tile::n_blocks);
-    let prefetches = LAYOUTS[FORMAT].block_bytes().div_ceil(LINE);
+    let lines = LAYOUTS[FORMAT].block_bytes().div_ceil(LINE);
     for first in (0..n_blocks).step_by(BLOCKS) {
         let n = BLOCKS.min(n_blocks - first);
         for (b, unpacked) in room.0[..n].iter_mut().enumerate() {
-            if let Some(address) = &mut ahead {
-                for _ in 0..prefetches {
-                    s.prefetch(*address);
-                    *address = address.wrapping_add(LINE);
-                }
+            if let Some(ahead) = &mut ahead {
+                ahead.prefetch(s, lines);
             }
             unpacked.take(s, &Packed::<FORMAT>::new(group, first + b));
         }
