@@ -49,10 +49,16 @@ pub struct Check {
 /// # Errors
 /// The device cannot be opened, or is lost. A wrong result is not an error, but a fault in the report.
 pub fn doctor(options: &GpuOptions) -> Result<DoctorReport, GpuError> {
+    let types: Vec<_> = (0..64).filter_map(TensorType::from_ggml_id).filter(|ty| ty.is_supported()).collect();
+    examine(options, &types)
+}
+
+/// The same with models of these types only.
+pub(crate) fn examine(options: &GpuOptions, types: &[TensorType]) -> Result<DoctorReport, GpuError> {
     let options = GpuOptions { context_len: CONTEXT, n_sequences: 1, ..options.clone() };
     let mut checks = Vec::new();
     let mut name = None;
-    for ty in (0..64).filter_map(TensorType::from_ggml_id).filter(|ty| ty.is_supported()) {
+    for &ty in types {
         let source = Synthetic::with_types(SyntheticPreset::TINY, [ty, ty], 1);
         let spec = SyntheticPreset::TINY.spec();
         let weights = Weights::new(&spec, &source).map_err(|error| broken(&error))?;
