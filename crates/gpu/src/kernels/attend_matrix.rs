@@ -3,9 +3,9 @@
 //! Requires: `Caps::matrices`; heads of 32 or of a multiple of 64, which four subgroups can share. Launch: a workgroup for a head
 //! and a tile of 32 rows, of one team of four subgroups or of two.
 //!
-//! A tile goes through blocks of 32 keys; two teams take turns, and their sums meet in the end. Scores leave the matrices through workgroup memory, where they become shares in
-//! f16. Sums stay in the matrices, which cannot be scaled there: shares are relative to a top score that is kept until another is
-//! 2^10 times its weight, and only then all sums go through workgroup memory once.
+//! A tile goes through blocks of 32 keys; two teams take turns, and their sums meet in the end. Scores leave the matrices through
+//! workgroup memory, where they become shares in f16. Sums stay in the matrices, which cannot be scaled there: shares are relative
+//! to a top score that is kept until another is 2^10 times its weight, and only then all sums go through workgroup memory once.
 //! Numerics: queries, keys, values and shares in f16, products and sums in f32: scores are within 2^-10 of the sum of their
 //! products' magnitudes, and outputs within 2^-10 of theirs beside.
 //! Source: own; the softmax over tiles follows arXiv 2205.14135.
@@ -18,7 +18,7 @@ use crate::shader::Shader;
 use std::fmt::Write;
 
 pub(super) const ROWS: usize = 32;
-/// Keys of a block: those of 64 leave fewer workgroups room.
+/// Keys of a block, as many as one of the cache has: with 64 a multiprocessor has room for fewer workgroups.
 const KEYS: usize = 32;
 /// Threads and subgroups of a team.
 const THREADS: usize = 128;
@@ -193,23 +193,12 @@ impl AttendMatrix {
 
     /// The quads of a round's keys (`k`) or values (`v`) into variables.
     fn load(&self, what: char, round: &str) -> String {
-        let per_block = 32 * self.heads.head_dim / 4 / THREADS;
-        let mut text = String::from("  {\n");
-        for part in 0..KEYS / 32 {
-            let _ = writeln!(
-                text,
-                "  let at{part} = block_at(kv_head, (({round}) * TEAMS + team) * {}u + {part}u, last_block){} + t;",
-                KEYS / 32,
-                if what == 'v' { " + 2u * VALUES" } else { "" }
-            );
-            for i in 0..per_block {
-                let _ = writeln!(
-                    text,
-                    "  {what}{} = kv_halves[at{part} + {}u];",
-                    part * per_block + i,
-                    i * THREADS
-                );
-            }
+        let values = if what == 'v' { " + 2u * VALUES" } else { "" };
+        let mut text = format!(
+            "  {{\n  let at = block_at(kv_head, ({round}) * TEAMS + team, last_block){values} + t;\n"
+        );
+        for i in 0..self.loads() {
+            let _ = writeln!(text, "  {what}{i} = kv_halves[at + {}u];", i * THREADS);
         }
         text + "  }\n"
     }
