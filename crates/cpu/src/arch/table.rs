@@ -4,6 +4,7 @@
 use super::simd::{Kernel, Simd};
 use crate::kernels::argmax::Argmax;
 use crate::kernels::attend::{Attend, Merge};
+use crate::kernels::bring_near::BringNear;
 use crate::kernels::narrow::Narrow;
 use crate::kernels::product::{BF16, F16, F32, Product, Quantised, kernel_of};
 use crate::kernels::quantize::Quantize;
@@ -24,6 +25,7 @@ pub(crate) struct Kernels {
     pub(crate) narrow: fn(Narrow<'_>),
     pub(crate) attend: fn(&mut Attend<'_>),
     pub(crate) merge: fn(Merge<'_>),
+    pub(crate) bring_near: fn(BringNear<'_>),
     pub(crate) argmax: fn(Argmax<'_>) -> Option<(usize, f32)>,
 }
 
@@ -55,6 +57,7 @@ impl Kernels {
             narrow: |k| run::<S, _>(k),
             attend: |k| run::<S, _>(k),
             merge: |k| run::<S, _>(k),
+            bring_near: |k| run::<S, _>(k),
             argmax: |k| run::<S, _>(k),
         }
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod argmax;
 pub(crate) mod attend;
+pub(crate) mod bring_near;
 pub(crate) mod exp;
 pub(crate) mod f16;
 pub(crate) mod narrow;

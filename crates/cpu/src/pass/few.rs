@@ -16,6 +16,7 @@ use super::Pass;
 use super::steps::Steps;
 use crate::activations::Need;
 use crate::kernels::attend::Merge;
+use crate::kernels::bring_near::BringNear;
 use crate::kernels::product::Stream;
 use crate::matrix::Matrix;
 use crate::pool::{Task, part};
@@ -33,6 +34,8 @@ enum Phase {
     Down,
 }
 
+/// Bytes that are brought near at once, at most: half of a small second-level cache.
+const MOST_NEAR: usize = 128 << 10;
 const ONE_ROW: &[Phase] = &[Phase::Qkv, Phase::Attend, Phase::Output, Phase::GateUp, Phase::Down];
 const SOME_ROWS: &[Phase] =
     &[Phase::Qkv, Phase::Store, Phase::Attend, Phase::Output, Phase::GateUp, Phase::Down];
@@ -103,7 +106,10 @@ impl<'a> Few<'a> {
                     steps.store_key_and_value(i, layer, item / n_heads, item % n_heads);
                 }
             }
-            Phase::Attend => self.attend(&mut steps, i, layer, task),
+            Phase::Attend => {
+                self.attend(&mut steps, i, layer, task);
+                self.bring_near(&layer.attn_output, task);
+            }
             Phase::Output => {
                 if task.is_first {
                     fill_attended(&mut steps, Need::of([layer.attn_output.format]));
@@ -154,6 +160,20 @@ impl<'a> Few<'a> {
                     }
                     item += 1;
                 }
+            }
+        }
+    }
+
+    /// A worker that is done with its own part of a phase without weights has those of the next on their way: memory has nothing to do
+    /// else until all others are done.
+    fn bring_near(&self, next: &Matrix, task: &Task) {
+        let pass = self.pass;
+        let n_items: usize = pass.places.iter().map(|p| p.n_segments() * pass.spec.n_kv_heads).sum();
+        if task.is_own && task.items.end == part(task.worker, pass.n_workers, n_items).end {
+            let own = part(task.worker, pass.n_workers, next.n_strips());
+            let [start, end] = [own.start, own.end].map(|strip| next.start + strip * next.stride);
+            if let Some(bytes) = pass.weights.arena.bytes().get(start..end.min(start + MOST_NEAR)) {
+                (pass.kernels.bring_near)(BringNear(bytes));
             }
         }
     }
