@@ -4,6 +4,7 @@ use crate::batch::BatchKey;
 use crate::decode::{Dispatches, Flight, Landed, Way};
 use crate::error::GpuError;
 use crate::kernels::Kernel;
+use crate::load::FEWER_ROWS;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
 use crate::options::Activations;
@@ -236,7 +237,7 @@ impl ForwardPass for GpuForwardPass {
         match self.machine.gpu.info.device_type {
             DeviceType::DiscreteGpu => self.batch_regions.n_rows,
             // Slower devices would take seconds for more.
-            _ => self.batch_regions.n_rows.min(512),
+            _ => self.batch_regions.n_rows.min(FEWER_ROWS),
         }
     }
 

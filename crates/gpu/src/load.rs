@@ -24,7 +24,7 @@ use model::{Choice, DeviceInfo, DeviceKind, KvBlocks, ModelSpec, Weights};
 /// Rows that are computed at once, at most: small models are faster the more there are.
 const MOST_ROWS: usize = 2048;
 /// More than these are computed at once where their intermediate results take no more than so many bytes.
-const FEWER_ROWS: usize = 512;
+pub(crate) const FEWER_ROWS: usize = 512;
 const MOST_BATCH_BYTES: u64 = 96 << 20;
 const LEAST_ROWS: usize = 8;
 /// Rows whose logits are computed at once.

@@ -4,9 +4,8 @@ use super::matvec::TYPES;
 use super::rows::{Case, Problem};
 use super::{Lab, Memory};
 use crate::device::Caps;
-use crate::kernels::gemm::{Gemm, Params, Tile};
+use crate::kernels::gemm::{Gemm, Tile};
 use crate::kernels::matvec::Epilogue;
-use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::Random;
@@ -17,24 +16,7 @@ const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilog
 fn run(lab: &mut Lab, problem: &Problem, tile: Tile) -> Memory {
     let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
     let kernel = Gemm::new(ty, n_cols, epilogue, tile);
-    let params = Params {
-        weights: WeightsAt {
-            quads: problem.starts[0] / 4,
-            words: problem.starts[1],
-            pairs: problem.starts[2],
-            supers: problem.starts[3],
-            n_units: n_cols.div_ceil(32) as u32,
-        },
-        n_cols: n_cols as u32,
-        n_groups: problem.n_groups as u32,
-        n_tokens: n_tokens as u32,
-        x: problem.x,
-        x_stride: problem.x_stride,
-        y: problem.y,
-        y_stride: problem.y_stride,
-        bias: problem.bias,
-        ..Params::default()
-    };
+    let params = problem.gemm_params();
     let grid = kernel.grid(n_tokens, problem.n_groups);
     lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &problem.memory)
 }

@@ -10,7 +10,6 @@ use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
 use crate::kernels::heads::Heads;
 use crate::kernels::matvec::Epilogue;
 use crate::kernels::rope_kv::{self, RopeKv};
-use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use half::f16;
@@ -38,24 +37,10 @@ fn check(lab: &mut Lab, heads: Heads, turning: &Turning, n_cols: usize, seed: u6
     let problem = Problem::of_halves(case, floats);
     let mut history = History::new(random, heads, &lens);
     let params = Params {
-        weights: WeightsAt {
-            quads: problem.starts[0] / 4,
-            words: problem.starts[1],
-            pairs: problem.starts[2],
-            supers: problem.starts[3],
-            n_units: n_cols.div_ceil(32) as u32,
-        },
-        n_cols: n_cols as u32,
-        n_groups: problem.n_groups as u32,
-        n_tokens: places.len() as u32,
-        x: problem.x,
-        x_stride: problem.x_stride,
-        y: problem.y,
-        y_stride: problem.y_stride,
         kv: history.base,
         rope: history.add_angles(turning, 256),
         rows: history.add_rows(&places),
-        ..Params::default()
+        ..problem.gemm_params()
     };
     let memory = Memory { kv: history.kv.clone(), tables: history.tables.clone(), ..problem.memory.clone() };
     let size = lab.caps.matrices.unwrap_or(MatrixSize::Emulated);

@@ -9,7 +9,7 @@ use crate::kernels::floats::Floats;
 use crate::kernels::gemm::Params;
 use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
 use crate::kernels::matvec::Epilogue;
-use crate::layout::{GROUP, WeightsAt};
+use crate::layout::GROUP;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 use testkit::Random;
@@ -50,25 +50,7 @@ fn run_in_parts(
     let partials = memory.scratch.len().next_multiple_of(4);
     let part = n_tokens * y_stride;
     memory.scratch.resize(partials + (parts - 1) * part, POISON);
-    let params = Params {
-        weights: WeightsAt {
-            quads: problem.starts[0] / 4,
-            words: problem.starts[1],
-            pairs: problem.starts[2],
-            supers: problem.starts[3],
-            n_units: n_cols.div_ceil(32) as u32,
-        },
-        n_cols: n_cols as u32,
-        n_groups: problem.n_groups as u32,
-        n_tokens: n_tokens as u32,
-        x: problem.x,
-        x_stride: problem.x_stride,
-        y: problem.y,
-        y_stride: problem.y_stride,
-        bias: problem.bias,
-        partials: partials as u32,
-        ..Params::default()
-    };
+    let params = Params { partials: partials as u32, ..problem.gemm_params() };
     let grid = kernel.grid(n_tokens, problem.n_groups);
     let mut after = lab.run(kernel.kernel(), bytemuck::bytes_of(&params), grid, &memory);
     let sums = after.scratch.split_off(partials);

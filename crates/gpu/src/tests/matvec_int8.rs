@@ -8,7 +8,6 @@ use crate::device::Caps;
 use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{Input, MOST_TOKENS, MatvecInt8, Params};
 use crate::kernels::matvec_shape::Shape;
-use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType::{self, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
 use testkit::Random;
@@ -111,13 +110,7 @@ fn of_rows(case: Case, caps: Caps) -> MatvecInt8 {
 
 fn run(lab: &mut Lab, kernel: MatvecInt8, problem: &Problem) -> Memory {
     let params = Params {
-        weights: WeightsAt {
-            quads: problem.starts[0] / 4,
-            words: problem.starts[1],
-            pairs: problem.starts[2],
-            supers: problem.starts[3],
-            n_units: problem.case.n_cols.div_ceil(32) as u32,
-        },
+        weights: problem.weights(),
         x: problem.x,
         x_stride: problem.x_stride,
         y: problem.y,

@@ -5,7 +5,6 @@ use super::rows::{Case, Problem};
 use super::{Lab, Memory};
 use crate::kernels::matvec::Epilogue;
 use crate::kernels::matvec_rows::{MOST_TOKENS, MatvecRows, Params};
-use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType;
 
@@ -18,13 +17,7 @@ fn kernel(lab: &Lab, case: Case) -> MatvecRows {
 fn run(lab: &mut Lab, problem: &Problem) -> Memory {
     let kernel = kernel(lab, problem.case);
     let params = Params {
-        weights: WeightsAt {
-            quads: problem.starts[0] / 4,
-            words: problem.starts[1],
-            pairs: problem.starts[2],
-            supers: problem.starts[3],
-            n_units: problem.case.n_cols.div_ceil(32) as u32,
-        },
+        weights: problem.weights(),
         x: problem.x,
         x_stride: problem.x_stride,
         y: problem.y,

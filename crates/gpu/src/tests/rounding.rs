@@ -5,7 +5,6 @@ use super::{GUARD, Lab, Memory, POISON, Step};
 use crate::kernels::matvec::{Epilogue, Prologue};
 use crate::kernels::matvec_int8::{Input, MatvecInt8, Params};
 use crate::kernels::quantize::{self, Quantize};
-use crate::layout::WeightsAt;
 use crate::pipeline::Checks;
 use gguf::TensorType::{Q2_K, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, Q8_0};
 
@@ -55,11 +54,6 @@ pub(super) fn check_rows(
     assert!(rounded.scratch == expected[..rounded.scratch.len()], "{n_cols}: something else was written");
 }
 
-fn weights(problem: &Problem) -> WeightsAt {
-    let [quads, words, pairs, supers] = problem.starts;
-    WeightsAt { quads: quads / 4, words, pairs, supers, n_units: problem.case.n_cols.div_ceil(32) as u32 }
-}
-
 /// A product that rounds rows of floats by itself.
 fn of_floats(lab: &mut Lab, case: Case) {
     let problem = Problem::new(case);
@@ -72,7 +66,7 @@ fn of_floats(lab: &mut Lab, case: Case) {
         let kernel = MatvecInt8::new(size, n_groups, case.n_tokens, input, case.epilogue, caps).unwrap();
         let (x, x_stride) = (x.at as u32, x.stride as u32);
         let (y, y_stride, bias) = (problem.y, problem.y_stride, problem.bias);
-        let params = Params { weights: weights(&problem), x, x_stride, y, y_stride, norm: 0, bias };
+        let params = Params { weights: problem.weights(), x, x_stride, y, y_stride, norm: 0, bias };
         Step::new(kernel.kernel(), &params, kernel.grid(n_groups))
     };
     let rounded = [quantized(case.n_cols, case.n_tokens, [floats, apart]), step(Input::Rounded, apart)];

@@ -2,9 +2,10 @@
 
 use super::{GUARD, Memory, POISON, Tensor, words};
 use crate::kernels::floats::Floats;
+use crate::kernels::gemm;
 use crate::kernels::matvec::Epilogue;
 use crate::kernels::quantize::Quantize;
-use crate::layout::{Areas, GROUP, pack};
+use crate::layout::{Areas, GROUP, WeightsAt, pack};
 use gguf::TensorType;
 use half::f16;
 use testkit::{Random, dot_bound};
@@ -121,6 +122,28 @@ impl Problem {
             }
         }
         this
+    }
+
+    /// Where the weights are.
+    pub(super) fn weights(&self) -> WeightsAt {
+        let [quads, words, pairs, supers] = self.starts;
+        WeightsAt { quads: quads / 4, words, pairs, supers, n_units: self.case.n_cols.div_ceil(32) as u32 }
+    }
+
+    /// What a product of many rows is told.
+    pub(super) fn gemm_params(&self) -> gemm::Params {
+        gemm::Params {
+            weights: self.weights(),
+            n_cols: self.case.n_cols as u32,
+            n_groups: self.n_groups as u32,
+            n_tokens: self.case.n_tokens as u32,
+            x: self.x,
+            x_stride: self.x_stride,
+            y: self.y,
+            y_stride: self.y_stride,
+            bias: self.bias,
+            ..gemm::Params::default()
+        }
     }
 
     /// Output `row` of a row of X, and how far off it may be.
