@@ -66,7 +66,7 @@ impl Shape {
         let long = slices >= 32;
         // What is read of x serves the rows of several blocks, the more the more tokens there are.
         let (teams, blocks, sets, flight) = match n_tokens {
-            1 if slices == 64 => (1, 1, 2, 16),
+            1 if slices == 64 => (1, 2, 1, 8),
             1 if long => (2, 1, 1, 8),
             1 if groups == 2 && n_units > 64 => (2, 1, 2, 16),
             1 => (2, 2, 1, 8),
