@@ -79,7 +79,8 @@ impl GpuForwardPass {
             name: gpu.name.clone(),
             threads: 0,
         };
-        let mut machine = Machine { gpu, pipelines, weights, kv, tables, tables_at, tokens };
+        let mut machine =
+            Machine { gpu, pipelines, weights, weight_buffers: buffers, kv, tables, tables_at, tokens };
         machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
 
         let kv_places = kv_layout.places();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// How tokens are decoded one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DecodeMode {
-    /// In one dispatch where the device has shown at load that it can, else by a dispatch for each step.
+    /// In one dispatch where the device has shown at load that it can, and is faster so; else by a dispatch for each step.
     #[default]
     Auto,
     /// By a dispatch for each step.

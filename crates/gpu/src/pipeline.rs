@@ -29,23 +29,13 @@ pub(crate) struct Pipelines {
 
 impl Pipelines {
     pub(crate) fn new(gpu: &Gpu, checks: Checks) -> Self {
-        let group = |label: &str, read_only: &[bool]| {
-            let entries: Vec<_> = (0..).zip(read_only).map(|(i, &read_only)| entry(i, read_only)).collect();
-            gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some(label),
-                entries: &entries,
-            })
-        };
+        let group = |label: &str, read_only: &[bool]| group_layout(gpu, label, read_only);
         let groups = [
             group("weights", &[true, true]),
             group("kv", &[false]),
             group("scratch", &[false, true, false, false]),
         ];
-        let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("all kernels"),
-            bind_group_layouts: &groups.each_ref().map(Some),
-            immediate_size: IMMEDIATE_BYTES,
-        });
+        let layout = layout(gpu, &groups.each_ref().map(Some));
         Self { layout, groups, checks, compiled: HashMap::new(), disk: None }
     }
 
@@ -67,16 +57,19 @@ impl Pipelines {
         self.bind(gpu, 2, &[scratch, tables, tokens, scratch])
     }
 
+    /// For a kernel that sees more buffers of weights than the first.
+    pub(crate) fn more_weights(&self, gpu: &Gpu, buffers: &[Buffer]) -> MoreWeights {
+        let group_layout = group_layout(gpu, "more weights", &vec![true; 2 * buffers.len()]);
+        let [weights, kv, scratch] = self.groups.each_ref().map(Some);
+        let twice: Vec<&Buffer> = buffers.iter().flat_map(|buffer| [buffer, buffer]).collect();
+        MoreWeights {
+            layout: layout(gpu, &[weights, kv, scratch, Some(&group_layout)]),
+            group: bind(gpu, &group_layout, &twice),
+        }
+    }
+
     fn bind(&self, gpu: &Gpu, group: usize, buffers: &[&Buffer]) -> BindGroup {
-        let entries: Vec<_> = (0..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-            .collect();
-        gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &self.groups[group],
-            entries: &entries,
-        })
+        bind(gpu, &self.groups[group], buffers)
     }
 
     /// Compiles what is not compiled yet, on several threads.
@@ -127,10 +120,10 @@ impl Pipelines {
     }
 
     fn compile(&self, gpu: &Gpu, kernel: Kernel) -> Result<ComputePipeline, GpuError> {
-        self.compile_text(gpu, &kernel.name(), kernel.source(gpu.caps))
+        self.compile_text(gpu, &kernel.name(), kernel.source(gpu.caps), None)
     }
 
-    /// A pipeline from a shader that is not one of the kernels, but sees the same buffers.
+    /// A pipeline from a shader that is not one of the kernels, but sees the same buffers, and `more` of weights.
     #[allow(unsafe_code, reason = "shaders without the checks that wgpu adds")]
     #[expect(clippy::disallowed_methods, reason = "the one place where pipelines are made")]
     pub(crate) fn compile_text(
@@ -138,6 +131,7 @@ impl Pipelines {
         gpu: &Gpu,
         name: &str,
         text: String,
+        more: Option<&MoreWeights>,
     ) -> Result<ComputePipeline, GpuError> {
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(text.into()) };
@@ -152,7 +146,7 @@ impl Pipelines {
         };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(name),
-            layout: Some(&self.layout),
+            layout: Some(more.map_or(&self.layout, |more| &more.layout)),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
@@ -168,6 +162,35 @@ impl Pipelines {
             None => Ok(pipeline),
         }
     }
+}
+
+/// Buffers of weights behind the first, each bound twice, in a group of their own.
+#[derive(Debug)]
+pub(crate) struct MoreWeights {
+    layout: PipelineLayout,
+    pub(crate) group: BindGroup,
+}
+
+fn group_layout(gpu: &Gpu, label: &str, read_only: &[bool]) -> BindGroupLayout {
+    let entries: Vec<_> = (0..).zip(read_only).map(|(i, &read_only)| entry(i, read_only)).collect();
+    gpu.device
+        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })
+}
+
+fn layout(gpu: &Gpu, groups: &[Option<&BindGroupLayout>]) -> PipelineLayout {
+    gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some("kernels"),
+        bind_group_layouts: groups,
+        immediate_size: IMMEDIATE_BYTES,
+    })
+}
+
+fn bind(gpu: &Gpu, layout: &BindGroupLayout, buffers: &[&Buffer]) -> BindGroup {
+    let entries: Vec<_> = (0..)
+        .zip(buffers)
+        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }
 
 fn entry(binding: u32, read_only: bool) -> wgpu::BindGroupLayoutEntry {

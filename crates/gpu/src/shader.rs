@@ -97,12 +97,17 @@ impl Shader {
             (_, false) if words.supers => include_str!("shared/rounded_halves.wgsl"),
             (_, false) => include_str!("shared/rounded_one.wgsl"),
         };
-        self.float("QUANT", by).text(include_str!("shared/words.wgsl")).text(quants).text(scales)
+        self.float("QUANT", by)
+            .text(include_str!("shared/dot_words.wgsl"))
+            .text(include_str!("shared/words.wgsl"))
+            .text(quants)
+            .text(scales)
     }
 
     /// `round_half` and `unit_scales`, for workgroups of `THREADS`.
     pub(crate) fn round_half(self, caps: Caps) -> Self {
-        let this = self.text(include_str!("shared/round_half.wgsl"));
+        let this =
+            self.text(include_str!("shared/round_word.wgsl")).text(include_str!("shared/round_half.wgsl"));
         match caps.subgroups {
             true => this.text(include_str!("shared/other_half_subgroup.wgsl")),
             false => this.text(include_str!("shared/other_half_shared.wgsl")),

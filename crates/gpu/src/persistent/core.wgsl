@@ -11,11 +11,6 @@ var<immediate> p: Params;
 @group(2) @binding(1) var<storage, read> tables: array<u32>;
 @group(2) @binding(2) var<storage, read_write> tokens: array<u32>;
 
-// x of a product, in quads, each group of four turned by its unit so that threads of neighbouring units use different banks.
-var<workgroup> staged: array<vec4<f32>, LONGEST / 4u>;
-// The hidden state before and after attention, as it came.
-var<workgroup> hidden: array<f32, N_EMBD>;
-var<workgroup> middle: array<f32, N_EMBD>;
 // Sums of slices, [blocks, slices, 8 rows].
 var<workgroup> partials: array<f32, MOST_PARTIALS>;
 // Sums of squares, by subgroups.
@@ -52,11 +47,8 @@ fn alive() -> bool { return atomicLoad(&stopped) == 0u; }
 fn publish(at: u32, v: f32) { atomicStore(&exchange[at], (bitcast<u32>(v) & 0xfffffffeu) | tag); }
 fn publish_word(at: u32, v: u32) { atomicStore(&exchange[at], (v & 0xfffffffeu) | tag); }
 
-// Where element `e` of x is staged.
-fn stage(e: u32, v: f32) {
-  let i = e / 4u;
-  staged[i ^ (i / 8u % 4u)][e % 4u] = v;
-}
+// A thread may have four elements of a unit of a vector, eight apart: the first of four `i`.
+fn four(i: u32) -> u32 { return i / 8u * 32u + i % 8u; }
 fn finish_squares() {
   let sum = subgroupAdd(square);
   if (lane == 0u) { squares[subgroup] = sum; }

@@ -1,45 +1,7 @@
 fn silu(x: f32) -> f32 { return x / (1.0 + exp(min(-x, 80.0))); }
 
-fn phase_qkv(layer: u32, next: u32) {
-  if (layer != 0u) { take_hidden(tag ^ 1u); }
-  stage_hidden();
-  workgroupBarrier();
-  multiply_qkv();
-  finish_squares();
-  workgroupBarrier();
-  finish_qkv();
-  load_qkv(next);
-}
 fn load_first_keys(layer: u32, position: u32) {
   load_keys(layer, first_key(position) + t / LANES, last_key(position));
-}
-fn phase_attn_output(next: u32) {
-  take_attended(tag);
-  stage_attended();
-  workgroupBarrier();
-  multiply_attn_output();
-  workgroupBarrier();
-  finish_attn_output();
-  load_attn_output(next);
-}
-fn phase_gate_up(next: u32) {
-  take_middle(tag);
-  stage_middle();
-  workgroupBarrier();
-  multiply_gate_up();
-  finish_squares();
-  workgroupBarrier();
-  finish_gate_up();
-  load_gate_up(next);
-}
-fn phase_ffn_down(next: u32) {
-  take_gated(tag);
-  stage_gated();
-  workgroupBarrier();
-  multiply_ffn_down();
-  workgroupBarrier();
-  finish_ffn_down();
-  load_ffn_down(next);
 }
 // The next token; what was put into the cache is seen by all groups from here on: each has fenced off its own before it told
 // of its best row, and fences again when it has heard of all.
@@ -51,6 +13,7 @@ fn phase_output(token: u32) -> u32 {
   finish_squares();
   workgroupBarrier();
   let best = output_best();
+  load_first_again();
   tag = (p.token_uses + token + 1u) & 1u;
   storageBarrier();
   if (t == 0u && alive()) { publish_best(best); }
@@ -79,8 +42,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   octet = t / 8u;
   subgroup = t / SUBGROUP;
   lane = t % SUBGROUP;
-  by_q4_0 = factor_q4_0(t);
-  by_q8_0 = factor_q8_0(t);
+  set_factors();
   limit = p.limit;
   if (t == 0u) {
     atomicStore(&stopped, atomicLoad(&exchange[STOPPED]));
@@ -89,20 +51,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   workgroupBarrier();
   if (!alive()) { limit = 0u; }
   if (p.n_tokens == 0u) { roll_call(); }
-  load_qkv(0u);
-  load_attn_output(0u);
-  load_gate_up(0u);
-  load_ffn_down(0u);
-  load_output_norm();
+  load_first();
   var token = tokens[p.position];
   for (var i = 0u; i < p.n_tokens; i += 1u) {
     let position = p.position + i;
     embed(min(token, N_VOCAB - 1u));
-    load_angles(position);
+    embed_own(min(token, N_VOCAB - 1u));
+    if (KEYS_AHEAD) { load_angles(position); }
     if (attends()) {
       load_blocks(position);
       workgroupBarrier();
-      load_first_keys(0u, position);
+      if (KEYS_AHEAD) { load_first_keys(0u, position); }
     }
     for (var layer = 0u; layer < N_LAYERS; layer += 1u) {
       let next = select(layer + 1u, 0u, layer + 1u == N_LAYERS);
@@ -111,17 +70,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       if (attends()) {
         attend(layer, position);
         for (item += N_GROUPS; item < N_HEADS * SPLITS; item += N_GROUPS) {
-          load_first_keys(layer, position);
+          if (KEYS_AHEAD) { load_first_keys(layer, position); }
           attend(layer, position);
         }
         item = wg;
-        if (next != 0u) { load_first_keys(next, position); }
+        if (KEYS_AHEAD && next != 0u) { load_first_keys(next, position); }
       } else {
         prefetch(layer);
       }
-      if (wg < OUTPUT_GROUPS) { phase_attn_output(next); }
-      phase_gate_up(next);
-      if (wg < OUTPUT_GROUPS) { phase_ffn_down(next); }
+      if (wg < OUTPUT_GROUPS) { phase_attn_output(layer, next); }
+      phase_gate_up(layer, next);
+      if (wg < OUTPUT_GROUPS) { phase_ffn_down(layer, next); }
     }
     token = phase_output(i);
     if (wg == 0u && t == 0u && alive()) {

@@ -16,19 +16,24 @@
 //! (`trial`), and every wait ends after a while: then the group stops for good, the others see it, and the host
 //! goes on with the plan of dispatches from the token where it happened.
 
-mod passed;
+mod geometries;
 mod shape;
+mod share;
 mod source;
 mod trial;
+mod trials;
 
 pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;
 pub(crate) use trial::for_mode;
+#[cfg(test)]
+pub(crate) use trial::{confirms, race};
 
 use crate::error::GpuError;
 use crate::machine::Machine;
+use crate::pipeline::MoreWeights;
 use bytemuck::{Pod, Zeroable};
-use source::{DONE, Regions, STOPPED};
+use source::{DONE, STOPPED, exchange_words};
 use std::thread;
 use wgpu::{BindGroup, Buffer, ComputePipeline, SubmissionIndex};
 
@@ -66,6 +71,8 @@ pub(crate) struct Persistent {
     exchange: Buffer,
     len: usize,
     group: BindGroup,
+    /// What it reads weights from but the first buffer.
+    more_weights: Option<MoreWeights>,
     /// The variant that used the words last; none if they must be cleared.
     last: Option<usize>,
     layer_uses: u32,
@@ -84,12 +91,15 @@ impl Persistent {
         texts: &[String],
     ) -> Result<Self, GpuError> {
         let gpu = &machine.gpu;
+        let more_buffers = &machine.weight_buffers[1..shape.n_buffers()];
+        let more_weights =
+            (!more_buffers.is_empty()).then(|| machine.pipelines.more_weights(gpu, more_buffers));
         let compile = |(from, geometry): (usize, Geometry), text: &String| {
             let name = format!("persistent_{}", geometry.splits);
             Ok(Variant {
                 from,
                 geometry,
-                pipeline: machine.pipelines.compile_text(gpu, &name, text.clone())?,
+                pipeline: machine.pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?,
             })
         };
         let made: Vec<_> = thread::scope(|scope| {
@@ -101,7 +111,7 @@ impl Persistent {
         let made =
             made.into_iter().map(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let variants = made.collect::<Result<Vec<_>, GpuError>>()?;
-        let len = geometries.iter().map(|(_, geometry)| Regions::new(shape, geometry).len).max().unwrap_or(0);
+        let len = geometries.iter().map(|(_, geometry)| exchange_words(shape, geometry)).max().unwrap_or(0);
         let exchange = gpu.private("exchange", 4 * len as u64);
         let group = machine.pipelines.scratch(gpu, &exchange, &machine.tables, &machine.tokens);
         Ok(Self {
@@ -110,6 +120,7 @@ impl Persistent {
             exchange,
             len,
             group,
+            more_weights,
             last: None,
             layer_uses: 0,
             token_uses: 0,
@@ -167,6 +178,9 @@ impl Persistent {
                 pass.set_bind_group(0, &machine.weights[0], &[]);
                 pass.set_bind_group(1, machine.kv.group(0), &[]);
                 pass.set_bind_group(2, &self.group, &[]);
+                if let Some(more) = &self.more_weights {
+                    pass.set_bind_group(3, &more.group, &[]);
+                }
                 pass.set_immediates(0, bytemuck::bytes_of(&params));
                 pass.dispatch_workgroups(geometry.groups as u32, 1, 1);
             },

@@ -24,5 +24,3 @@ fn dot_q4_0(w: vec4<u32>, u: u32) -> f32 {
     + dot(high_4(w.z), staged[x2 + 4u]) + dot(high_4(w.w), staged[x3 + 4u]);
   return low + high;
 }
-// Quant `i` of the unit whose quad begins at word `at`.
-fn quant_q4_0(at: u32, i: u32) -> f32 { return f32((words[at + i % 16u / 4u] >> (i % 4u * 8u + i / 16u * 4u)) & 15u) - 8.0; }

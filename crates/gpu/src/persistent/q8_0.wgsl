@@ -19,7 +19,3 @@ fn dot_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 {
     + dot(bytes_8(v.z), staged[x2 + 4u]) + dot(bytes_8(v.w), staged[x3 + 4u]);
   return low + high;
 }
-// Quant `i` of the unit whose two quads begin at word `at`, 8 quads apart.
-fn quant_q8_0(at: u32, i: u32) -> f32 {
-  return f32(i32(words[at + i / 16u * 32u + i % 16u / 4u] << (24u - i % 4u * 8u)) >> 24u);
-}

@@ -1,5 +1,6 @@
 //! What the persistent kernel is compiled for: the sizes of a model, where its tensors lie, and how the work is shared out.
 
+use super::share::{Share, Work};
 use crate::kernels::heads::Heads;
 use crate::layout::{BLOCK, GROUP, UNIT};
 use crate::planner::Planner;
@@ -8,21 +9,31 @@ use crate::weights::Placed;
 use gguf::TensorType;
 use model::RopePairing;
 
-/// Elements of an embedding at most: a row of the head is in registers.
-const MOST_EMBD: usize = 1024;
-/// Weights of a layer that a thread keeps in registers at most, in units of 32.
+/// Buffers that weights lie in at most.
+pub(super) const MOST_BUFFERS: usize = 4;
+/// Units of 32 weights that a thread has in registers at most.
 const MOST_UNITS: usize = 32;
 
-/// A tensor, or several as one: where its first layer's areas begin, in words.
+/// A tensor, or several as one, of all layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) ty: TensorType,
     pub(crate) n_cols: usize,
     pub(crate) n_rows: usize,
-    pub(crate) quads: usize,
-    pub(crate) pairs: usize,
-    /// The norm before it.
-    pub(crate) norm: usize,
+    /// Where it lies in each buffer of weights.
+    pub(crate) spots: [Spot; MOST_BUFFERS],
+    /// The first layer whose tensor is in that buffer, or behind it.
+    pub(crate) first: [usize; MOST_BUFFERS],
+}
+
+/// Where the first layer's areas begin in a buffer, or would, had it all layers: numbers that wrap around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Spot {
+    /// In quads.
+    pub(crate) quads: u32,
+    /// In words, as the norm before it.
+    pub(crate) pairs: u32,
+    pub(crate) norm: u32,
 }
 
 /// A model.
@@ -32,6 +43,8 @@ pub(crate) struct Shape {
     /// Whether elements i and i + head_dim / 2 are rotated together, and not neighbours.
     pub(crate) halves: bool,
     pub(crate) eps: f32,
+    /// Whether vectors are rounded to 8 bits before products: all or none.
+    pub(crate) rounds: bool,
     pub(crate) n_layers: usize,
     pub(crate) n_embd: usize,
     pub(crate) n_ff: usize,
@@ -42,7 +55,7 @@ pub(crate) struct Shape {
     pub(crate) gate_up: Place,
     pub(crate) ffn_down: Place,
     /// Words from layer to layer.
-    pub(crate) layer_words: usize,
+    pub(crate) layer_words: u32,
     pub(crate) output: Place,
     pub(crate) embedding: Place,
     /// Where the first layer's keys and values begin, and from layer to layer, in quads.
@@ -68,6 +81,29 @@ pub(crate) struct Geometry {
     pub(crate) splits: usize,
     /// Keys that a team of threads has in hand at a time.
     pub(crate) keys: usize,
+    /// Units of weights that a thread loads at a time.
+    pub(crate) batch: usize,
+    /// Products whose first batch is in registers or on its way, the one at work among them: all 4 of a layer, or 2.
+    pub(crate) depth: usize,
+}
+
+impl Geometry {
+    /// Whether every product has registers of its own.
+    pub(crate) fn has_all(&self) -> bool {
+        self.depth == Work::ALL.len()
+    }
+
+    /// Whether a layer's weights are in registers before it begins.
+    pub(crate) fn holds(&self, shape: &Shape) -> bool {
+        let shares = Work::ALL.map(|work| Share::of(shape, self, work));
+        self.has_all() && shares.iter().all(|share| share.steps() == 1) && self.n_units(&shares) <= MOST_UNITS
+    }
+
+    /// Units that a thread has registers for.
+    fn n_units(&self, shares: &[Share; 4]) -> usize {
+        let of = |first: usize| shares.iter().skip(first).step_by(self.depth).map(|share| share.batch).max();
+        (0..self.depth).filter_map(of).sum()
+    }
 }
 
 impl Shape {
@@ -91,9 +127,6 @@ impl Shape {
                 spec.rope.n_rot()
             ));
         }
-        if spec.n_embd > MOST_EMBD {
-            return Err(format!("an embedding has {} elements, where {MOST_EMBD} are possible", spec.n_embd));
-        }
         for (what, n) in [("n_embd", spec.n_embd), ("n_ff", spec.n_ff)] {
             whole(what, n)?;
         }
@@ -109,17 +142,18 @@ impl Shape {
             heads: crate::regions::heads(spec),
             halves: spec.rope.pairing == RopePairing::Halves,
             eps: spec.rms_eps,
+            rounds: planner.rounds_all(),
             n_layers: spec.n_layers,
             n_embd: spec.n_embd,
             n_ff: spec.n_ff,
             n_vocab: spec.n_vocab,
-            qkv: layers.first[0],
-            attn_output: layers.first[1],
-            gate_up: layers.first[2],
-            ffn_down: layers.first[3],
+            qkv: layers.places[0],
+            attn_output: layers.places[1],
+            gate_up: layers.places[2],
+            ffn_down: layers.places[3],
             layer_words: layers.words,
-            output: place("output", &tensors.output, spec.n_vocab)?,
-            embedding: place("token_embd", &tensors.embedding, spec.n_vocab)?,
+            output: alone(planner, "output", &tensors.output)?,
+            embedding: alone(planner, "token_embd", &tensors.embedding)?,
             kv: kv as usize,
             layer_kv,
             rope: planner.tables.rope as usize,
@@ -136,16 +170,21 @@ impl Shape {
         if geometry.groups > self.n_ff / BLOCK {
             return Err(format!("{} workgroups cannot share {} gates", geometry.groups, self.n_ff));
         }
-        let units: usize =
-            Work::ALL.iter().map(|&work| Share::of(self, geometry, work)).map(|s| s.sets * s.rounds).sum();
+        let shares = Work::ALL.map(|work| Share::of(self, geometry, work));
+        let units = geometry.n_units(&shares);
         if units > MOST_UNITS {
-            return Err(format!(
-                "a thread's share of a layer is {units} units, where {MOST_UNITS} are possible"
-            ));
+            return Err(format!("a thread loads {units} units ahead, where {MOST_UNITS} are possible"));
         }
-        let longest = self.n_embd.max(self.n_ff).max(self.heads.width());
-        let partials = Work::ALL.map(|work| Share::of(self, geometry, work).n_partials()).into_iter().max();
-        let bytes = 4 * (longest + 2 * self.n_embd + self.n_blocks + partials.unwrap_or(0)) + (8 << 10);
+        if !geometry.has_all() && shares.iter().any(|share| share.blocks < geometry.groups) {
+            return Err(format!("{} workgroups cannot share each of its products", geometry.groups));
+        }
+        let states = 2 * geometry.splits * self.heads.n_heads;
+        if states > geometry.threads {
+            return Err(format!("{} threads cannot read {states} states of heads", geometry.threads));
+        }
+        let partials = shares.iter().map(Share::n_partials).max().unwrap_or(0);
+        let attention = (geometry.threads / geometry.lanes + 3) * self.heads.head_dim + states;
+        let bytes = self.staged_bytes() + 4 * (partials + attention + self.n_blocks) + (1 << 10);
         match bytes <= workgroup_memory as usize {
             true => Ok(()),
             false => {
@@ -153,136 +192,109 @@ impl Shape {
             }
         }
     }
+
+    /// Elements of the longest vector that is staged.
+    pub(crate) fn longest(&self) -> usize {
+        self.n_embd.max(self.n_ff).max(self.heads.width())
+    }
+
+    fn staged_bytes(&self) -> usize {
+        let n = self.longest();
+        if self.rounds { n + n / UNIT * 4 } else { 4 * n }
+    }
+
+    /// Buffers that weights lie in.
+    pub(crate) fn n_buffers(&self) -> usize {
+        let places = [self.qkv, self.attn_output, self.gate_up, self.ffn_down, self.output, self.embedding];
+        let used = |buffer: &usize| places.iter().any(|place| place.first[*buffer] < self.n_layers);
+        (0..MOST_BUFFERS).filter(used).count()
+    }
 }
 
 /// Types of matrices that the kernel knows.
-const TYPES: [TensorType; 2] = [TensorType::Q4_0, TensorType::Q8_0];
+pub(super) const TYPES: [TensorType; 2] = [TensorType::Q4_0, TensorType::Q8_0];
 
 /// The products of all layers, which lie in the same way in each.
 struct Layers {
-    first: [Place; 4],
-    words: usize,
+    places: [Place; 4],
+    words: u32,
 }
 
 impl Layers {
     fn of(planner: &Planner<'_>) -> Result<Self, String> {
-        let mut all = Vec::new();
+        let spec = planner.spec;
+        let mut all: [Vec<Found>; 4] = Default::default();
         for (i, layer) in planner.tensors.layers.iter().enumerate() {
             let GateUp::Fused(gate_up) = &layer.gate_up else {
                 return Err(format!("gates and ups of layer {i} have different types"));
             };
-            let spec = planner.spec;
-            let place = |what: &str, parts: &[Part], n_rows| place(&format!("blk.{i}.{what}"), parts, n_rows);
-            all.push([
-                place("attn_qkv", &layer.qkv, spec.q_dim() + 2 * spec.kv_dim())?,
-                place("attn_output", &layer.attn_output, spec.n_embd)?,
-                place("ffn_gate_up", gate_up, 2 * spec.n_ff)?,
-                place("ffn_down", &layer.ffn_down, spec.n_embd)?,
-            ]);
+            let tensors = [
+                ("attn_qkv", &layer.qkv, spec.q_dim() + 2 * spec.kv_dim()),
+                ("attn_output", &layer.attn_output, spec.n_embd),
+                ("ffn_gate_up", gate_up, 2 * spec.n_ff),
+                ("ffn_down", &layer.ffn_down, spec.n_embd),
+            ];
+            for (of_layers, (what, parts, n_rows)) in all.iter_mut().zip(tensors) {
+                of_layers.push(find(&format!("blk.{i}.{what}"), parts, n_rows)?);
+            }
         }
-        let first = all[0];
-        let words = all.get(1).map_or(0, |second| second[0].quads - first[0].quads);
-        let moved = |place: Place, i: usize| Place {
-            quads: place.quads + i * words,
-            pairs: place.pairs + i * words,
-            // A tensor without one has 0 there.
-            norm: if place.norm == 0 { 0 } else { place.norm + i * words },
-            ..place
+        let words = match all[0][..] {
+            [first, second, ..] => 4 * second.spot.quads.wrapping_sub(first.spot.quads),
+            _ => 0,
         };
-        let regular = |(i, places): (usize, &[Place; 4])| *places == first.map(|place| moved(place, i));
-        match all.iter().enumerate().all(regular) {
-            true => Ok(Self { first, words }),
-            false => Err("its layers have different types".to_owned()),
-        }
+        let place = |i: usize| regular(&all[i], words).ok_or("its layers are not alike");
+        Ok(Self { places: [place(0)?, place(1)?, place(2)?, place(3)?], words })
     }
 }
 
-/// A tensor that lies in the first buffer as a whole.
-fn place(what: &str, parts: &[Part], n_rows: usize) -> Result<Place, String> {
-    let [Part { placed: Placed { buffer: 0, ty, n_cols, at, n_groups, .. }, norm, .. }] = parts else {
-        return Err(format!("{what} is not one tensor in the first buffer"));
+/// A tensor of one layer.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    buffer: usize,
+    spot: Spot,
+    /// Without the places.
+    place: Place,
+}
+
+/// One place for the tensors of all layers, if they are alike, and `words` apart in each buffer.
+fn regular(all: &[Found], words: u32) -> Option<Place> {
+    let first = std::array::from_fn(|b| all.iter().position(|found| found.buffer >= b).unwrap_or(all.len()));
+    let spot = |i: usize| {
+        let found = all.get(i)?;
+        let back = |at: u32, step: u32| at.wrapping_sub((i as u32).wrapping_mul(step));
+        let Spot { quads, pairs, norm } = found.spot;
+        let norm = if norm == 0 { 0 } else { back(norm, words) };
+        Some(Spot { quads: back(quads, words / 4), pairs: back(pairs, words), norm })
     };
-    if !TYPES.contains(ty) {
+    let spots = first.map(|i: usize| spot(i).unwrap_or_default());
+    let alike = |(i, found): (usize, &Found)| {
+        found.place == all[0].place && first[found.buffer] <= i && spot(i) == Some(spots[found.buffer])
+    };
+    all.iter().enumerate().all(alike).then_some(Place { spots, first, ..all[0].place })
+}
+
+/// A tensor of no layer.
+fn alone(planner: &Planner<'_>, what: &str, parts: &[Part]) -> Result<Place, String> {
+    let found = find(what, parts, planner.spec.n_vocab)?;
+    let first = std::array::from_fn(|b| if b <= found.buffer { 0 } else { planner.spec.n_layers });
+    Ok(Place { spots: [found.spot; MOST_BUFFERS], first, ..found.place })
+}
+
+/// A tensor that lies in one buffer as a whole.
+fn find(what: &str, parts: &[Part], n_rows: usize) -> Result<Found, String> {
+    let [part] = parts else { return Err(format!("{what} does not lie in one buffer")) };
+    let Placed { buffer, ty, n_cols, at, n_groups, .. } = part.placed;
+    if buffer >= MOST_BUFFERS {
+        return Err(format!("its weights fill more than {MOST_BUFFERS} buffers"));
+    }
+    if !TYPES.contains(&ty) {
         return Err(format!("{what} is {}", ty.name()));
     }
     if n_groups * GROUP != n_rows.next_multiple_of(GROUP) {
         return Err(format!("{what} has rows of its own"));
     }
-    Ok(Place {
-        ty: *ty,
-        n_cols: *n_cols,
-        n_rows,
-        quads: 4 * at.quads as usize,
-        pairs: at.pairs as usize,
-        norm: *norm as usize,
-    })
-}
-
-/// A product of every layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    Qkv,
-    AttnOutput,
-    GateUp,
-    FfnDown,
-}
-
-impl Work {
-    pub(crate) const ALL: [Self; 4] = [Self::Qkv, Self::AttnOutput, Self::GateUp, Self::FfnDown];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Qkv => "qkv",
-            Self::AttnOutput => "attn_output",
-            Self::GateUp => "gate_up",
-            Self::FfnDown => "ffn_down",
-        }
-    }
-
-    pub(crate) fn place(self, shape: &Shape) -> Place {
-        match self {
-            Self::Qkv => shape.qkv,
-            Self::AttnOutput => shape.attn_output,
-            Self::GateUp => shape.gate_up,
-            Self::FfnDown => shape.ffn_down,
-        }
-    }
-}
-
-/// A workgroup's share of a product: output blocks of 8 rows are dealt out, one after another, and the units of each are shared
-/// by octets, 8 threads with a row each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Share {
-    /// Output blocks in all, and those of the group that has most.
-    pub(crate) blocks: usize,
-    pub(crate) slots: usize,
-    /// Blocks of weights to an output block: gates have their ups.
-    pub(crate) parts: usize,
-    pub(crate) n_units: usize,
-    /// Octets that share a block.
-    pub(crate) slices: usize,
-    /// Blocks at work at a time.
-    pub(crate) teams: usize,
-    /// Blocks one after another, and units of each.
-    pub(crate) sets: usize,
-    pub(crate) rounds: usize,
-}
-
-impl Share {
-    pub(crate) fn of(shape: &Shape, geometry: &Geometry, work: Work) -> Self {
-        let place = work.place(shape);
-        let parts = if work == Work::GateUp { 2 } else { 1 };
-        let blocks = place.n_rows / BLOCK / parts;
-        let slots = blocks.div_ceil(geometry.groups);
-        let (octets, n_units) = (geometry.threads / BLOCK, place.n_cols.div_ceil(UNIT));
-        let slices = (octets / (slots * parts)).clamp(1, n_units);
-        let teams = octets / slices;
-        let sets = (slots * parts).div_ceil(teams);
-        Self { blocks, slots, parts, n_units, slices, teams, sets, rounds: n_units.div_ceil(slices) }
-    }
-
-    /// Sums that a workgroup leaves to be added up.
-    pub(crate) fn n_partials(&self) -> usize {
-        self.slots * self.parts * self.slices * BLOCK
-    }
+    let spot = Spot { quads: at.quads, pairs: at.pairs, norm: part.norm };
+    let nowhere = ([Spot::default(); MOST_BUFFERS], [0; MOST_BUFFERS]);
+    let place = Place { ty, n_cols, n_rows, spots: nowhere.0, first: nowhere.1 };
+    Ok(Found { buffer, spot, place })
 }

@@ -1,28 +1,27 @@
-//! Whether the persistent kernel works here: found out at load, by trying. That its groups are at work all at a time is tried at every
-//! load, its tokens are compared at the first.
+//! Whether the persistent kernel works here, and is faster: found out at load, by trying. That its groups are at work all at a time is
+//! tried at every load; its tokens are compared, and it runs against the plan of dispatches, at the first.
 
-use super::passed::Passed;
-use super::{Geometry, Persistent, STATUS_WORDS, Shape, outcome, text};
+use super::geometries::{geometries, group_counts};
+use super::trials::{Outcome, Trials};
+use super::{Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
-use crate::layout::BLOCK;
 use crate::options::DecodeMode;
-use model::{Choice, ForwardPass, SequenceId};
+use model::{Choice, ForwardError, ForwardPass, SequenceId};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use wgpu::{DeviceType, Features};
 
-/// Workgroups that are tried, most first: a multiprocessor has room for one.
-const GROUPS: [usize; 4] = [120, 96, 64, 32];
-/// How the work is shared out, by the position from which on it is best: threads, and parts of the keys. Measured on an H200 with
-/// SmolLM-135M: 1, 2, 3 and 8 parts took 274, 278, 286 and 306 us for a token near position 64, 353, 317, 300 and 309 near 320,
-/// and 589, 435, 378 and 325 near 1088.
-const SHARES: [(usize, [usize; 2]); 4] = [(0, [256, 1]), (48, [256, 2]), (192, [256, 3]), (384, [384, 8])];
-/// Keys in hand at a time.
-const KEYS: usize = 4;
 /// Tokens that are compared with those of the plan of dispatches.
 const TOKENS: usize = 12;
+/// How far from the best logit that of a token may be, of the logits' range: the ways add in different orders, and a number in 8 bits
+/// may come out as its neighbour. Of random logits the second is about 2 % of it below the best.
+const NEAR: f32 = 0.01;
+/// Tokens of a race, and races of each way.
+const RACE: usize = 24;
+const RACES: usize = 4;
 /// The token that they follow, and one that others follow.
 const FIRST: u32 = 0;
 const OTHER: u32 = 1;
@@ -39,7 +38,7 @@ pub(crate) fn for_mode(
 ) -> Result<Option<Persistent>, GpuError> {
     let found = match mode {
         DecodeMode::Dispatch => return Ok(None),
-        DecodeMode::Auto | DecodeMode::Persistent => try_it(pass, cache),
+        DecodeMode::Auto | DecodeMode::Persistent => try_it(pass, mode, cache),
     };
     match found {
         Err(why) if mode == DecodeMode::Persistent => Err(GpuError::Unsupported {
@@ -49,15 +48,22 @@ pub(crate) fn for_mode(
     }
 }
 
-/// The kernel, once it has given the right tokens, now or when it was tried here before; or why there is none.
-fn try_it(pass: &mut GpuForwardPass, cache: Option<&Path>) -> Result<Persistent, String> {
+/// The kernel, once it has given the right tokens, now or when it was tried here before, and unless `Auto` has the choice and it was
+/// slower; or why there is none.
+fn try_it(pass: &mut GpuForwardPass, mode: DecodeMode, cache: Option<&Path>) -> Result<Persistent, String> {
     suits(&pass.machine.gpu)?;
     let shape = Shape::of(&pass.planner())?;
     let lanes = pass.machine.gpu.info.subgroup_max_size as usize;
+    let trials = Trials::open(&pass.machine.gpu, cache);
+    let is_wanted = |outcome| match (mode, outcome) {
+        (DecodeMode::Auto, Some(Outcome::Slower)) => Err("a dispatch for each step is faster".to_owned()),
+        _ => Ok(()),
+    };
     let mut kernel = None;
-    for groups in GROUPS.map(|n| n.min(shape.n_ff / BLOCK)) {
-        let geometries = geometries(pass, &shape, groups, lanes)?;
+    for groups in group_counts(&shape, lanes) {
+        let geometries = geometries(&shape, pass.context_len(), (groups, lanes), pass.machine.gpu.caps)?;
         let texts: Vec<_> = geometries.iter().map(|(_, geometry)| text(&shape, geometry)).collect();
+        is_wanted(trials.outcome(&texts))?;
         let mut tried =
             Persistent::new(&pass.machine, &shape, &geometries, &texts).map_err(|error| error.to_string())?;
         if tried.all_present(pass)? {
@@ -67,14 +73,44 @@ fn try_it(pass: &mut GpuForwardPass, cache: Option<&Path>) -> Result<Persistent,
     }
     pass.machine.pipelines.save();
     let (mut kernel, texts) = kernel.ok_or("its workgroups are not at work all at a time")?;
-    let passed = Passed::open(&pass.machine.gpu, cache);
-    if !passed.has(&texts) {
-        let compared = kernel.compare(pass);
-        pass.truncate(OWN, 0);
-        compared?;
-        passed.add(&texts);
+    if trials.outcome(&texts).is_none() {
+        kernel.compare(pass)?;
+        let outcome;
+        (kernel, outcome) = race(pass, kernel)?;
+        trials.add(&texts, outcome);
+        is_wanted(Some(outcome))?;
     }
     Ok(kernel)
+}
+
+/// Some tokens from the beginning, by the plan of dispatches and by the kernel in turns, so that both find the device alike.
+pub(crate) fn race(pass: &mut GpuForwardPass, kernel: Persistent) -> Result<(Persistent, Outcome), String> {
+    let mut best = [Duration::MAX; 2];
+    let (mut kernel, n_notes) = (Some(kernel), pass.notes.len());
+    for i in 0..2 * RACES {
+        pass.persistent = if i % 2 == 1 { kernel.take() } else { None };
+        let time = time(pass);
+        kernel = pass.persistent.take().or(kernel);
+        best[i % 2] = best[i % 2].min(time.map_err(|error| error.to_string())?);
+    }
+    pass.notes.truncate(n_notes);
+    let kernel = kernel.ok_or("it stopped at work")?;
+    Ok((kernel, if best[1] < best[0] { Outcome::Faster } else { Outcome::Slower }))
+}
+
+/// How long it takes to decode [`RACE`] tokens.
+fn time(pass: &mut GpuForwardPass) -> Result<Duration, ForwardError> {
+    pass.truncate(OWN, 0);
+    let most = RACE.min(pass.context_len());
+    let (started, mut n) = (Instant::now(), 0);
+    let mut count = |_| {
+        n += 1;
+        if n == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let decoded = pass.decode(FIRST, &Choice::GREEDY, &mut count);
+    let time = started.elapsed();
+    pass.truncate(OWN, 0);
+    decoded.map(|()| time)
 }
 
 /// Other interfaces and devices have their own order of things, in which a group may wait for one that never begins.
@@ -93,27 +129,6 @@ fn suits(gpu: &Gpu) -> Result<(), String> {
     }
 }
 
-fn geometries(
-    pass: &GpuForwardPass,
-    shape: &Shape,
-    groups: usize,
-    lanes: usize,
-) -> Result<Vec<(usize, Geometry)>, String> {
-    let caps = pass.machine.gpu.caps;
-    let within = |(from, _): &&(usize, [usize; 2])| *from < pass.context_len();
-    let geometry = |&(from, [threads, splits]): &(usize, [usize; 2])| {
-        let threads = threads.min(caps.max_threads as usize);
-        // More parts than there are groups for would follow one another.
-        let splits = splits.min(groups / shape.heads.n_heads).max(1);
-        let geometry = Geometry { groups, threads, lanes, splits, keys: KEYS };
-        shape.fits(&geometry, caps.workgroup_memory)?;
-        Ok((from, geometry))
-    };
-    let mut all = SHARES.iter().filter(within).map(geometry).collect::<Result<Vec<_>, String>>()?;
-    all.dedup_by_key(|(_, geometry)| *geometry);
-    Ok(all)
-}
-
 impl Persistent {
     /// Whether all groups of every variant are at work at a time.
     fn all_present(&mut self, pass: &GpuForwardPass) -> Result<bool, String> {
@@ -130,32 +145,45 @@ impl Persistent {
         Ok(true)
     }
 
-    /// The first tokens, by every variant, are to be those of the plan of dispatches, and not since it has filled the cache.
+    /// The first tokens, by every variant, are to be those of the plan of dispatches, and not since it has filled the cache: each is,
+    /// by that plan and behind the same tokens, the best or so near it that rounding decides.
     fn compare(&mut self, pass: &mut GpuForwardPass) -> Result<(), String> {
         let n = TOKENS.min(pass.context_len());
-        let expected = decoded(pass, FIRST, n)?;
         let ids = pass.machine.gpu.readback("ids", 4 * (n + STATUS_WORDS) as u64);
         for variant in 0..self.variants.len() {
-            decoded(pass, OTHER, n)?;
+            // Other keys and values are in the cache before.
+            pass.truncate(OWN, 0);
+            pass.forward_prompt(&[OTHER; TOKENS][..n]).map_err(|error| error.to_string())?;
             pass.machine.write_tokens(0, &[FIRST]);
             self.submit_variant(&pass.machine, variant, 0, n, &ids);
             let words = pass.machine.gpu.map(&ids, n + STATUS_WORDS).map_err(|error| error.to_string())?;
-            if outcome(&words, n) != (n, false) || words[..n] != expected {
+            if outcome(&words, n) != (n, false) {
+                return Err("its workgroups wait for each other in vain".to_owned());
+            }
+            if !confirms(pass, FIRST, &words[..n])? {
                 return Err("its tokens are not those of the other way".to_owned());
             }
+            pass.truncate(OWN, 0);
         }
         Ok(())
     }
 }
 
-/// `n` tokens from the beginning.
-fn decoded(pass: &mut GpuForwardPass, token: u32, n: usize) -> Result<Vec<u32>, String> {
+/// Whether the plan of dispatches, behind `first` at the beginning, might have chosen `then`.
+pub(crate) fn confirms(pass: &mut GpuForwardPass, first: u32, then: &[u32]) -> Result<bool, String> {
     pass.truncate(OWN, 0);
-    let mut ids = Vec::new();
-    let mut take = |id| {
-        ids.push(id);
-        if ids.len() == n { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    pass.decode(token, &Choice::GREEDY, &mut take).map_err(|error| error.to_string())?;
-    Ok(ids)
+    let mut token = first;
+    for &next in then {
+        if !near_best(pass.forward_token(token).map_err(|error| error.to_string())?, next) {
+            return Ok(false);
+        }
+        token = next;
+    }
+    Ok(true)
+}
+
+/// Whether a token's logit is the largest, but for a share of all that they differ by.
+fn near_best(logits: &[f32], token: u32) -> bool {
+    let [low, high] = [f32::min, f32::max].map(|f| logits.iter().copied().reduce(f).unwrap_or(f32::NAN));
+    logits.get(token as usize).is_some_and(|logit| high - logit <= NEAR * (high - low))
 }

@@ -6,7 +6,7 @@ use crate::kernels::matvec_int8::{self, Input, MOST_TOKENS, MatvecInt8};
 use crate::options::Activations;
 use crate::plan::{Step, What};
 use crate::regions::{Region, heads};
-use crate::tensors::Part;
+use crate::tensors::{Layer, Part};
 
 impl Planner<'_> {
     /// The kernel that multiplies `n_rows` rows in 8 bits with a part, if that is how it is to be done.
@@ -31,6 +31,17 @@ impl Planner<'_> {
     pub(super) fn takes_rounded(&self, part: &Part, n_rows: usize) -> bool {
         let kernel = |epilogue| self.int8(part, n_rows, Input::Rounded, epilogue);
         n_rows <= MOST_TOKENS && [Epilogue::Store, Epilogue::SiluMul].map(kernel).iter().all(Option::is_some)
+    }
+
+    /// Whether every product of a token can be made of 8 bits, and that is wanted or may be.
+    pub(crate) fn rounds_all(&self) -> bool {
+        let tensors = self.tensors;
+        let of_layer = |layer: &Layer| {
+            let others = [&layer.qkv, &layer.attn_output, &layer.ffn_down];
+            others.into_iter().chain(layer.gate_up.tensors()).flatten().copied().collect::<Vec<_>>()
+        };
+        let mut parts = tensors.layers.iter().flat_map(of_layer).chain(tensors.output.iter().copied());
+        parts.all(|part| self.takes_rounded(&part, 1))
     }
 
     /// How a product takes `n_rows` rows that are at `x`, and where from: a norm has left them in 8 bits somewhere else, and so does a

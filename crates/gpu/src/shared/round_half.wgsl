@@ -1,16 +1,6 @@
-// Numbers rounded to 8 bits as the CPU engine does it: q = round(x * 127 / largest of a unit), x = q * largest / 127.
-// A thread has half a unit, thread `t ^ 1` the other half; all call it.
+// Half units of 16 numbers on their way to 8 bits: a thread has half a unit, thread `t ^ 1` the other half; all call it.
 struct Half { words: vec4<u32>, scale: f32, sum: f32 }
 
-fn top_of(v: vec4<f32>) -> f32 {
-  let size = abs(v);
-  return max(max(size.x, size.y), max(size.z, size.w));
-}
-// Added to 1.5 * 2^23, a number is rounded to a whole one, to even in the middle, whose lower byte is that of the sum.
-fn rounded_word(v: vec4<f32>) -> u32 {
-  let n = bitcast<vec4<u32>>(v + vec4<f32>(12582912.0)) & vec4<u32>(0xffu);
-  return n.x | (n.y << 8u) | (n.z << 16u) | (n.w << 24u);
-}
 // A function of its own: naga 30 declares a variable of Metal's twice for an argument that two such products share.
 fn sum_of(word: u32) -> i32 { return dot4I8Packed(word, 0x01010101u); }
 fn round_half(t: u32, v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> Half {

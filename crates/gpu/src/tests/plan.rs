@@ -18,7 +18,7 @@ const CAPS: Caps = Caps {
     subgroups: true,
     max_threads: 1024,
     workgroup_memory: 32 << 10,
-    max_binding: 1 << 30,
+    max_binding: 2 << 30,
     matrices: None,
     ahead_bytes: 0,
 };

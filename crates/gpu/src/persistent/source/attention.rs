@@ -18,7 +18,7 @@ impl Source {
         let load = |what: &str| {
             (0..keys).fold(String::new(), |text, i| {
                 text + &format!(
-                    "  if (first + {i}u * N_TEAMS < last) {{ {what}{i} = kv[at{i}{}]; }}\n",
+                    "  {what}{i} = vec4<u32>();\n  if (first + {i}u * N_TEAMS < last) {{ {what}{i} = kv[at{i}{}]; }}\n",
                     match what {
                         "key" => "",
                         _ => " + VALUES",
@@ -48,10 +48,11 @@ impl Source {
         let dim = self.shape.heads.head_dim;
         let threads = self.geometry.threads;
         let n = (3 * dim).div_ceil(threads);
-        let element = |k: usize| format!("min(t + {}u, {}u)", k * threads, 3 * dim - 1);
-        let place = |k: usize| format!("qkv_word({})", element(k));
+        let words: Vec<_> = (0..n).map(|k| self.word(3 * dim, k, |e| format!("qkv_word({e})"))).collect();
         let stage = (0..n).fold(String::new(), |text, k| {
-            text + &format!("  {{ let e = {}; head_qkv[e / 4u][e % 4u] = number(word{k}); }}\n", element(k))
+            let e = format!("t + {}u", k * threads);
+            let stage = format!("let e = {e}; head_qkv[e / 4u][e % 4u] = number(word{k});");
+            text + &format!("  if ({e} < {}u) {{ {stage} }}\n", 3 * dim)
         });
         let _ = writeln!(
             text,
@@ -60,8 +61,9 @@ impl Source {
              \x20 let part = e / HEAD_DIM;\n\
              \x20 let heads = select(N_HEADS + (part - 1u) * N_KV_HEADS + kv_head(), head(), part == 0u);\n\
              \x20 return AT_QKV + heads * HEAD_DIM + e % HEAD_DIM;\n}}\n\
-             fn attend(layer: u32, position: u32) {{\n{}{stage}  workgroupBarrier();\n{}{}{}}}",
-            self.wait(n, "tag", place),
+             fn attend(layer: u32, position: u32) {{\n\
+             \x20 if (!KEYS_AHEAD) {{\n    load_angles(position);\n    load_first_keys(layer, position);\n  }}\n{}{stage}  workgroupBarrier();\n{}{}{}}}",
+            self.wait(&words, "tag"),
             include_str!("../own_key.wgsl"),
             self.chunks(),
             self.meet(),
@@ -174,14 +176,19 @@ impl Source {
         )
     }
 
-    /// The weights of the layer after next on their way to the cache, by groups that do not attend.
+    /// The weights of the layer after next on their way to the cache, by groups that do not attend; where registers do not hold a
+    /// layer, a cache does not hold two.
     fn prefetch(&self, text: &mut String) {
         let groups = self.geometry.groups.saturating_sub(self.geometry.splits * self.shape.heads.n_heads);
         let threads = groups * self.geometry.threads;
         // A word of every 32 bytes.
-        let n = self.shape.layer_words / 8;
+        let n = self.shape.layer_words as usize / 8;
+        if threads == 0 || !self.geometry.has_all() || self.shape.n_buffers() > 1 {
+            text.push_str("fn prefetch(layer: u32) {}\n");
+            return;
+        }
         let mut lines = String::new();
-        for k in 0..if threads == 0 { 0 } else { n.div_ceil(threads) } {
+        for k in 0..n.div_ceil(threads) {
             let _ = writeln!(
                 lines,
                 "  if (i + {at}u < {n}u) {{ seen ^= words[first + (i + {at}u) * 8u]; }}",
@@ -195,7 +202,7 @@ impl Source {
              \x20 let i = (wg - N_HEADS * SPLITS) * THREADS + t;\n  var seen = 0u;\n{lines}\
              \x20 // Never so; but the loads must not be taken for useless.\n\
              \x20 if (limit == 0xffffffffu && seen == 1u) {{ publish_word(AT_BEST, seen); }}\n}}",
-            self.shape.qkv.quads
+            4 * self.shape.qkv.spots[0].quads
         );
     }
 }
