@@ -31,8 +31,11 @@ pub(crate) struct Place {
 pub(crate) struct Spot {
     /// In quads.
     pub(crate) quads: u32,
-    /// In words, as the norm before it.
+    /// In words, as all that follow.
+    pub(crate) words: u32,
     pub(crate) pairs: u32,
+    pub(crate) supers: u32,
+    /// The norm before it.
     pub(crate) norm: u32,
 }
 
@@ -193,6 +196,11 @@ impl Shape {
         }
     }
 
+    /// Bytes of a layer's weights; 0 of the only layer.
+    pub(crate) fn layer_bytes(&self) -> u64 {
+        4 * u64::from(self.layer_words)
+    }
+
     /// Elements of the longest vector that is staged.
     pub(crate) fn longest(&self) -> usize {
         self.n_embd.max(self.n_ff).max(self.heads.width())
@@ -211,8 +219,11 @@ impl Shape {
     }
 }
 
-/// Types of matrices that the kernel knows.
+/// Types of a layer's matrices that the kernel knows.
 pub(super) const TYPES: [TensorType; 2] = [TensorType::Q4_0, TensorType::Q8_0];
+/// What llama.cpp gives the head and the embedding in files of these types, where rows are long enough: it is multiplied with 8 bits
+/// only.
+pub(super) const TYPE_OF_HEAD: TensorType = TensorType::Q6_K;
 
 /// The products of all layers, which lie in the same way in each.
 struct Layers {
@@ -235,7 +246,12 @@ impl Layers {
                 ("ffn_down", &layer.ffn_down, spec.n_embd),
             ];
             for (of_layers, (what, parts, n_rows)) in all.iter_mut().zip(tensors) {
-                of_layers.push(find(&format!("blk.{i}.{what}"), parts, n_rows)?);
+                let what = format!("blk.{i}.{what}");
+                let found = find(&what, parts, n_rows)?;
+                if !TYPES.contains(&found.place.ty) {
+                    return Err(format!("{what} is {}", found.place.ty.name()));
+                }
+                of_layers.push(found);
             }
         }
         let words = match all[0][..] {
@@ -262,9 +278,14 @@ fn regular(all: &[Found], words: u32) -> Option<Place> {
     let spot = |i: usize| {
         let found = all.get(i)?;
         let back = |at: u32, step: u32| at.wrapping_sub((i as u32).wrapping_mul(step));
-        let Spot { quads, pairs, norm } = found.spot;
-        let norm = if norm == 0 { 0 } else { back(norm, words) };
-        Some(Spot { quads: back(quads, words / 4), pairs: back(pairs, words), norm })
+        let spot = found.spot;
+        Some(Spot {
+            quads: back(spot.quads, words / 4),
+            words: back(spot.words, words),
+            pairs: back(spot.pairs, words),
+            supers: back(spot.supers, words),
+            norm: if spot.norm == 0 { 0 } else { back(spot.norm, words) },
+        })
     };
     let spots = first.map(|i: usize| spot(i).unwrap_or_default());
     let alike = |(i, found): (usize, &Found)| {
@@ -276,6 +297,10 @@ fn regular(all: &[Found], words: u32) -> Option<Place> {
 /// A tensor of no layer.
 fn alone(planner: &Planner<'_>, what: &str, parts: &[Part]) -> Result<Place, String> {
     let found = find(what, parts, planner.spec.n_vocab)?;
+    let ty = found.place.ty;
+    if !TYPES.contains(&ty) && (ty, planner.rounds_all()) != (TYPE_OF_HEAD, true) {
+        return Err(format!("{what} is {}", ty.name()));
+    }
     let first = std::array::from_fn(|b| if b <= found.buffer { 0 } else { planner.spec.n_layers });
     Ok(Place { spots: [found.spot; MOST_BUFFERS], first, ..found.place })
 }
@@ -287,13 +312,10 @@ fn find(what: &str, parts: &[Part], n_rows: usize) -> Result<Found, String> {
     if buffer >= MOST_BUFFERS {
         return Err(format!("its weights fill more than {MOST_BUFFERS} buffers"));
     }
-    if !TYPES.contains(&ty) {
-        return Err(format!("{what} is {}", ty.name()));
-    }
     if n_groups * GROUP != n_rows.next_multiple_of(GROUP) {
         return Err(format!("{what} has rows of its own"));
     }
-    let spot = Spot { quads: at.quads, pairs: at.pairs, norm: part.norm };
+    let spot = Spot { quads: at.quads, words: at.words, pairs: at.pairs, supers: at.supers, norm: part.norm };
     let nowhere = ([Spot::default(); MOST_BUFFERS], [0; MOST_BUFFERS]);
     let place = Place { ty, n_cols, n_rows, spots: nowhere.0, first: nowhere.1 };
     Ok(Found { buffer, spot, place })

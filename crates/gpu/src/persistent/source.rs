@@ -1,6 +1,7 @@
 //! Several greedy tokens of one sequence, from embedding to choice, in one dispatch: the text, composed phase by phase.
 //!
-//! Inputs: weights in row groups (see `layout`), Q4_0 or Q8_0, of one shape and place in all layers; keys and values; angles, block
+//! Inputs: weights in row groups (see `layout`), Q4_0 or Q8_0, of one shape and place in all layers, the head and the embedding
+//! Q6_K as well where vectors are rounded; keys and values; angles, block
 //! table and the first id in `tables` and `tokens`. Outputs: ids, `tokens[position + 1]` and on; keys and values of their rows; in
 //! the exchange how many tokens are done, and whether a group has stopped.
 //! Requires: all workgroups at work at a time, subgroups of `lanes`, coherent buffers, what [`Shape`] says of sizes. Launch:
@@ -33,8 +34,9 @@
 //! 600; without waits 350, without weights 332 (before the last improvements, at 567). Llama-8B: 2.0 ms, no less than by dispatches.
 //! There are 128 registers for each of 512 threads, of which those of weights are few: with more a token took longer.
 
-use super::shape::{Geometry, Shape};
+use super::shape::{Geometry, Shape, TYPE_OF_HEAD};
 use super::share::{Share, Work};
+use crate::layout::quant_offset;
 use crate::shader::Shader;
 use exchange::Regions;
 pub(super) use exchange::{DONE, STOPPED, exchange_words};
@@ -106,6 +108,13 @@ impl Source {
                 .text(include_str!("../shared/dot_words.wgsl"))
                 .text(include_str!("rounded.wgsl")),
         };
+        let shader = match shape.output.ty {
+            TYPE_OF_HEAD => shader
+                .float("OFFSET", f32::from(quant_offset(TYPE_OF_HEAD)))
+                .text(include_str!("../shared/words.wgsl"))
+                .text(include_str!("rounded_q6_k.wgsl")),
+            _ => shader,
+        };
         let mut text = String::new();
         self.vectors(&mut text);
         self.registers(&mut text);
@@ -140,3 +149,4 @@ mod attention;
 mod exchange;
 mod output;
 mod product;
+mod units;

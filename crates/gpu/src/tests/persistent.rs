@@ -131,12 +131,26 @@ fn weights_in_batches_give_the_tokens_of_the_plan() {
 #[test]
 fn numbers_in_8_bits_are_those_of_the_plan() {
     let q8_0 = TinyModel { matrices: TensorType::Q8_0, head: TensorType::Q4_0, tied_head: false, ..small() };
-    for (model, batch, depth, splits) in [(small(), 4, 1, 1), (small(), 32, 4, 2), (q8_0, 2, 1, 3)] {
+    let wide = |tied_head| TinyModel {
+        head: TensorType::Q6_K,
+        tied_head,
+        gain: 1.0,
+        ..TinyModel::wide(TensorType::Q4_0)
+    };
+    for (model, batch, depth, splits) in [
+        (small(), 4, 1, 1),
+        (small(), 32, 4, 2),
+        (q8_0, 2, 1, 3),
+        (wide(true), 4, 1, 1),
+        (wide(false), 4, 1, 2),
+    ] {
         let options = GpuOptions { activations: Activations::Int8, ..options(64) };
         let mut pass = pass_with(&model, RopePairing::Adjacent, &options);
         equip(&mut pass, &[(0, Geometry { batch, depth, splits, ..ALONE })], |text| text);
         let (ids, cached) = run(&mut pass);
         assert!(pass.persistent.take().is_some(), "{:?}", pass.notes());
+        let distinct = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert!(distinct > 5, "a test of ids needs different ones: {ids:?}");
         let mut wrong = ids.clone();
         wrong[N / 2] = (wrong[N / 2] + 1) % 250;
         assert!(!confirms(&mut pass, 5, &wrong).unwrap(), "batches of {batch}: {ids:?}");

@@ -1,15 +1,15 @@
 //! The text of the head, and of the embedding of what it chose.
 
 use super::Source;
-use super::product::Rows;
+use super::units::{self, Rows};
 use crate::layout::{BLOCK, UNIT, UnitWords};
 use gguf::TensorType;
 use std::fmt::Write;
 
-/// Quads of the head that a thread has in registers or on their way at a time, at most.
-const MOST_QUADS: usize = 10;
+/// Registers that a thread has for weights of the head at most.
+const MOST_REGISTERS: usize = 50;
 /// The same where nothing else is in registers meanwhile.
-const MOST_QUADS_ALONE: usize = 16;
+const MOST_REGISTERS_ALONE: usize = 72;
 
 impl Source {
     /// The head: a block of rows to a subgroup at a time, its units shared by the lanes; what is read next is loaded as soon as a
@@ -18,20 +18,17 @@ impl Source {
         let (place, lanes) = (self.shape.output, self.geometry.lanes);
         let n_units = place.n_cols.div_ceil(UNIT);
         let slices = lanes / BLOCK;
-        let quads = UnitWords::of(place.ty).quads;
-        let most = if self.geometry.has_all() { MOST_QUADS } else { MOST_QUADS_ALONE };
-        let window = n_units.div_ceil(slices).min(most / quads);
+        let most = if self.geometry.has_all() { MOST_REGISTERS } else { MOST_REGISTERS_ALONE };
+        let most = (most / units::n_registers(place.ty)).max(1);
+        let rounds = n_units.div_ceil(slices);
+        let window = rounds.div_ceil(rounds.div_ceil(most));
         // Each block begins with the first register.
-        let rounds = n_units.div_ceil(slices).next_multiple_of(window);
+        let rounds = rounds.next_multiple_of(window);
         let blocks = place.n_rows.div_ceil(BLOCK);
         let per_group = blocks.div_ceil(self.geometry.groups);
         let subgroups = self.geometry.threads / lanes;
-        for k in 0..window {
-            for j in 0..quads {
-                let _ = writeln!(text, "var<private> output{k}_{j}: vec4<u32>;");
-            }
-            let _ = writeln!(text, "var<private> output{k}_d: u32;");
-        }
+        let fields = units::fields(place.ty);
+        (0..window).for_each(|k| units::declare(text, &fields, &format!("output{k}")));
         // The unit of round `k`, which may be one of the next block.
         let load = |k: usize| {
             format!(
@@ -53,7 +50,7 @@ impl Source {
             blocks - 1
         );
         let steps = (0..rounds).fold(String::new(), |text, k| {
-            let product = self.dot(&place, &format!("output{}", k % window));
+            let product = units::dot(place.ty, self.shape.rounds, &format!("output{}", k % window));
             let whole = (k + 1) * slices <= n_units;
             let guard = if whole { String::new() } else { format!("if (u < {n_units}u) ") };
             text + &format!(
@@ -100,24 +97,37 @@ impl Source {
     pub(super) fn embedding(&self, text: &mut String) {
         let place = self.shape.embedding;
         let n_units = place.n_cols.div_ceil(UNIT);
-        let quads = UnitWords::of(place.ty).quads;
+        let n = UnitWords::of(place.ty);
         let lines = self.of_weights(&place, "0u", |spot, _, words| {
-            let d = format!(
-                "unpack2x16float({words}[{}u + (id / 8u * {}u + u / 2u) * 8u + id % 8u] >> (u % 2u * 16u)).x",
-                spot.pairs,
-                n_units.div_ceil(2)
-            );
-            let at =
-                format!("{}u + ((id / 8u * {n_units}u + u) * {}u + id % 8u) * 4u", 4 * spot.quads, 8 * quads);
-            let quant = match place.ty {
-                TensorType::Q4_0 => {
-                    format!("f32(({words}[{at} + i % 16u / 4u] >> (i % 4u * 8u + i / 16u * 4u)) & 15u) - 8.0")
-                }
-                _ => format!(
-                    "f32(i32({words}[{at} + i / 16u * 32u + i % 16u / 4u] << (24u - i % 4u * 8u)) >> 24u)"
+            // Word `k`, of `n` words of a unit or of several units, of row id.
+            let word = |at: u32, unit: &str, units: usize, n: usize, k: &str| {
+                let unit = format!("id / 8u * {}u + {unit}", n_units.div_ceil(units));
+                format!("{words}[{at}u + (({unit}) * {n}u + {k}) * 8u + id % 8u]")
+            };
+            let quad = |k: &str, i: &str| {
+                let at = format!("((id / 8u * {n_units}u + u) * {}u + {k}) * 8u + id % 8u", n.quads);
+                format!("{words}[{}u + ({at}) * 4u + {i} / 4u]", 4 * spot.quads)
+            };
+            let pair = format!("({} >> (u % 2u * 16u))", word(spot.pairs, "u / 2u", 2, 1, "0u"));
+            let nibble = format!("(({} >> (i % 4u * 8u + i / 16u * 4u)) & 15u)", quad("0u", "i % 16u"));
+            let (scale, quant) = match place.ty {
+                TensorType::Q4_0 => (format!("unpack2x16float({pair}).x"), format!("f32({nibble}) - 8.0")),
+                TensorType::Q8_0 => (
+                    format!("unpack2x16float({pair}).x"),
+                    format!("f32(i32({} << (24u - i % 4u * 8u)) >> 24u)", quad("i / 16u", "i % 16u")),
+                ),
+                _ => (
+                    format!(
+                        "unpack2x16float({}).x * f32(i32({pair} << (24u - i / 16u * 8u)) >> 24u)",
+                        word(spot.supers, "u / 8u", 8, 1, "0u")
+                    ),
+                    format!(
+                        "f32({nibble} | ((({} >> (i % 16u * 2u)) & 3u) << 4u)) - 32.0",
+                        word(spot.words, "u", 1, n.words, "i / 16u")
+                    ),
                 ),
             };
-            format!("  let d = {d};\n  return d * ({quant});\n")
+            format!("  return {scale} * ({quant});\n")
         });
         let _ = writeln!(
             text,

@@ -1,9 +1,11 @@
 //! The text of a layer's products: loads of weights ahead of their use, sums, and their publication.
 
-use super::{Source, name_of};
-use crate::layout::{BLOCK, UnitWords};
+use super::Source;
+use super::units::{self, Rows};
+use crate::layout::BLOCK;
 use crate::persistent::shape::{MOST_BUFFERS, Place, Spot};
 use crate::persistent::share::{Share, Work};
+use gguf::TensorType;
 use std::fmt::Write;
 
 /// Units that are loaded together while others of their batch are used.
@@ -14,15 +16,13 @@ impl Source {
     pub(super) fn registers(&self, text: &mut String) {
         for first in 0..self.geometry.depth {
             let works = Work::ALL.into_iter().filter(|work| self.registers_of(*work) == first);
-            let sizes =
-                works.map(|work| (self.share(work).batch, UnitWords::of(work.place(&self.shape).ty).quads));
-            let (batch, quads) = sizes.fold((0, 0), |(m, n), (i, j)| (m.max(i), n.max(j)));
-            for i in 0..batch {
-                for j in 0..quads {
-                    let _ = writeln!(text, "var<private> unit{first}_{i}_{j}: vec4<u32>;");
-                }
-                let _ = writeln!(text, "var<private> unit{first}_{i}_d: u32;");
-            }
+            let of = |work: Work| (self.share(work).batch, work.place(&self.shape).ty);
+            let sizes: Vec<(usize, TensorType)> = works.map(of).collect();
+            let batch = sizes.iter().map(|(batch, _)| *batch).max().unwrap_or(0);
+            let mut fields: Vec<_> = sizes.iter().flat_map(|(_, ty)| units::fields(*ty)).collect();
+            fields.sort_unstable();
+            fields.dedup();
+            (0..batch).for_each(|i| units::declare(text, &fields, &format!("unit{first}_{i}")));
         }
     }
 
@@ -159,7 +159,7 @@ impl Source {
         for (i, units) in self.handfuls(share).iter().enumerate() {
             let _ = writeln!(text, "    {guard}{{");
             for &k in units {
-                let product = self.dot(&place, &format!("unit{registers}_{k}"));
+                let product = units::dot(place.ty, self.shape.rounds, &format!("unit{registers}_{k}"));
                 let whole = ((batches - 1) * batch + k + 1) * slices <= share.n_units;
                 let guard = if whole { String::new() } else { format!("if (u < {}u) ", share.n_units) };
                 let _ = writeln!(
@@ -312,60 +312,5 @@ impl Source {
 
     fn share(&self, work: Work) -> Share {
         Share::of(&self.shape, &self.geometry, work)
-    }
-
-    /// The registers called `name` times unit `u` of x.
-    pub(super) fn dot(&self, place: &Place, name: &str) -> String {
-        let quads: Vec<String> = (0..UnitWords::of(place.ty).quads).map(|j| format!("{name}_{j}")).collect();
-        let rounded = if self.shape.rounds { "rounded_" } else { "" };
-        format!(
-            "unpack2x16float({name}_d >> (u % 2u * 16u)).x * dot_{rounded}{}({}, u)",
-            name_of(place.ty),
-            quads.join(", ")
-        )
-    }
-}
-
-/// Rows of a tensor in one buffer, as WGSL.
-pub(super) struct Rows<'a> {
-    pub(super) spot: &'a Spot,
-    pub(super) quads: &'a str,
-    pub(super) words: &'a str,
-    pub(super) place: &'a Place,
-    pub(super) n_units: usize,
-}
-
-impl Rows<'_> {
-    /// Of row `r` of block `block` of layer `layer` the unit `k` times `step` behind `at`, on its way to the registers called `name`;
-    /// the last unit instead of one past the end, unless there is none.
-    pub(super) fn load(
-        &self,
-        layer: &str,
-        at: &str,
-        (k, step, exact): (usize, usize, bool),
-        name: &str,
-    ) -> String {
-        let Self { spot, quads, words, place, n_units } = self;
-        let n = UnitWords::of(place.ty).quads;
-        let u = match exact {
-            true => format!("{at} + {}u", k * step),
-            false => format!("min({at} + {}u, {}u)", k * step, n_units - 1),
-        };
-        // Units that are an even number apart are half as many pairs apart.
-        let pair = match exact && (k * step).is_multiple_of(2) {
-            true => format!("{at} / 2u + {}u", k * step / 2),
-            false => format!("({u}) / 2u"),
-        };
-        let quad = (0..n).fold(String::new(), |text, j| {
-            text + &format!(
-                "      {name}_{j} = {quads}[{}u + {layer} * (LAYER_WORDS / 4u) + ((block * {n_units}u + {u}) * {n}u + {j}u) * 8u + r];\n",
-                spot.quads
-            )
-        });
-        format!(
-            "{quad}      {name}_d = {words}[{}u + {layer} * LAYER_WORDS + (block * {}u + {pair}) * 8u + r];\n",
-            spot.pairs,
-            n_units.div_ceil(2)
-        )
     }
 }
