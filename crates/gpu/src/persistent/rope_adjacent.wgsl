@@ -10,4 +10,4 @@ fn load_angles(position: u32) {
 }
 fn word_float(i: u32) -> f32 { return bitcast<f32>(tables[i]); }
 // What quad `i` of the head at quad `at` turns with.
-fn partner(at: u32, i: u32) -> vec4<f32> { return head_qkv[at + i].yxwz; }
+fn partner(at: u32, i: u32) -> vec4<f32> { return weighted(at + i).yxwz; }

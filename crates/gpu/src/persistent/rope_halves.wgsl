@@ -13,4 +13,4 @@ fn load_angles(position: u32) {
   sin_high = sign * angle_quad(position, i + 1u, 1u);
 }
 // What quad `i` of the head at quad `at` turns with.
-fn partner(at: u32, i: u32) -> vec4<f32> { return head_qkv[at + (i + HALF_QUADS) % (2u * HALF_QUADS)]; }
+fn partner(at: u32, i: u32) -> vec4<f32> { return weighted(at + (i + HALF_QUADS) % (2u * HALF_QUADS)); }

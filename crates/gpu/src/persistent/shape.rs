@@ -35,8 +35,10 @@ pub(crate) struct Spot {
     pub(crate) words: u32,
     pub(crate) pairs: u32,
     pub(crate) supers: u32,
-    /// The norm before it.
+    /// The norm before it, a bias behind it, and the norms of each head of Q and of K; 0 where there is none.
     pub(crate) norm: u32,
+    pub(crate) bias: u32,
+    pub(crate) head_norms: [u32; 2],
 }
 
 /// A model.
@@ -46,6 +48,9 @@ pub(crate) struct Shape {
     /// Whether elements i and i + head_dim / 2 are rotated together, and not neighbours.
     pub(crate) halves: bool,
     pub(crate) eps: f32,
+    /// Whether Q, K and V have a bias, and each head of Q and K a norm.
+    pub(crate) biased: bool,
+    pub(crate) head_norms: bool,
     /// Whether vectors are rounded to 8 bits before products: all or none.
     pub(crate) rounds: bool,
     pub(crate) n_layers: usize,
@@ -120,9 +125,6 @@ impl Shape {
             true => Ok(n),
             false => Err(format!("{what} is {n}, where a multiple of {GROUP} is needed")),
         };
-        if spec.qkv_bias || spec.qk_norm {
-            return Err("its layers have biases or norms of Q and K".to_owned());
-        }
         if spec.rope.n_rot() != spec.head_dim || ![32, 64, 128].contains(&spec.head_dim) {
             return Err(format!(
                 "its heads have {} elements, of which {} turn",
@@ -145,6 +147,8 @@ impl Shape {
             heads: crate::regions::heads(spec),
             halves: spec.rope.pairing == RopePairing::Halves,
             eps: spec.rms_eps,
+            biased: spec.qkv_bias,
+            head_norms: spec.qk_norm,
             rounds: planner.rounds_all(),
             n_layers: spec.n_layers,
             n_embd: spec.n_embd,
@@ -221,9 +225,11 @@ impl Shape {
 
 /// Types of a layer's matrices that the kernel knows.
 pub(super) const TYPES: [TensorType; 2] = [TensorType::Q4_0, TensorType::Q8_0];
-/// What llama.cpp gives the head and the embedding in files of these types, where rows are long enough: it is multiplied with 8 bits
-/// only.
+/// What llama.cpp gives the head and the embedding in files of these types, where rows are long enough.
 pub(super) const TYPE_OF_HEAD: TensorType = TensorType::Q6_K;
+
+/// What Q, K and V are called as one.
+const QKV: &str = "attn_qkv";
 
 /// The products of all layers, which lie in the same way in each.
 struct Layers {
@@ -240,16 +246,19 @@ impl Layers {
                 return Err(format!("gates and ups of layer {i} have different types"));
             };
             let tensors = [
-                ("attn_qkv", &layer.qkv, spec.q_dim() + 2 * spec.kv_dim()),
+                (QKV, &layer.qkv, spec.q_dim() + 2 * spec.kv_dim()),
                 ("attn_output", &layer.attn_output, spec.n_embd),
                 ("ffn_gate_up", gate_up, 2 * spec.n_ff),
                 ("ffn_down", &layer.ffn_down, spec.n_embd),
             ];
             for (of_layers, (what, parts, n_rows)) in all.iter_mut().zip(tensors) {
                 let what = format!("blk.{i}.{what}");
-                let found = find(&what, parts, n_rows)?;
+                let mut found = find(&what, parts, n_rows)?;
                 if !TYPES.contains(&found.place.ty) {
                     return Err(format!("{what} is {}", found.place.ty.name()));
+                }
+                if let (Some((_, norms)), true) = (layer.head_norms, what.ends_with(QKV)) {
+                    found.spot.head_norms = norms;
                 }
                 of_layers.push(found);
             }
@@ -278,13 +287,16 @@ fn regular(all: &[Found], words: u32) -> Option<Place> {
     let spot = |i: usize| {
         let found = all.get(i)?;
         let back = |at: u32, step: u32| at.wrapping_sub((i as u32).wrapping_mul(step));
+        let vector = |at: u32| if at == 0 { 0 } else { back(at, words) };
         let spot = found.spot;
         Some(Spot {
             quads: back(spot.quads, words / 4),
             words: back(spot.words, words),
             pairs: back(spot.pairs, words),
             supers: back(spot.supers, words),
-            norm: if spot.norm == 0 { 0 } else { back(spot.norm, words) },
+            norm: vector(spot.norm),
+            bias: vector(spot.bias),
+            head_norms: spot.head_norms.map(vector),
         })
     };
     let spots = first.map(|i: usize| spot(i).unwrap_or_default());
@@ -297,9 +309,8 @@ fn regular(all: &[Found], words: u32) -> Option<Place> {
 /// A tensor of no layer.
 fn alone(planner: &Planner<'_>, what: &str, parts: &[Part]) -> Result<Place, String> {
     let found = find(what, parts, planner.spec.n_vocab)?;
-    let ty = found.place.ty;
-    if !TYPES.contains(&ty) && (ty, planner.rounds_all()) != (TYPE_OF_HEAD, true) {
-        return Err(format!("{what} is {}", ty.name()));
+    if !TYPES.contains(&found.place.ty) && found.place.ty != TYPE_OF_HEAD {
+        return Err(format!("{what} is {}", found.place.ty.name()));
     }
     let first = std::array::from_fn(|b| if b <= found.buffer { 0 } else { planner.spec.n_layers });
     Ok(Place { spots: [found.spot; MOST_BUFFERS], first, ..found.place })
@@ -315,7 +326,15 @@ fn find(what: &str, parts: &[Part], n_rows: usize) -> Result<Found, String> {
     if n_groups * GROUP != n_rows.next_multiple_of(GROUP) {
         return Err(format!("{what} has rows of its own"));
     }
-    let spot = Spot { quads: at.quads, words: at.words, pairs: at.pairs, supers: at.supers, norm: part.norm };
+    let spot = Spot {
+        quads: at.quads,
+        words: at.words,
+        pairs: at.pairs,
+        supers: at.supers,
+        norm: part.norm,
+        bias: part.bias.unwrap_or(0),
+        head_norms: [0; 2],
+    };
     let nowhere = ([Spot::default(); MOST_BUFFERS], [0; MOST_BUFFERS]);
     let place = Place { ty, n_cols, n_rows, spots: nowhere.0, first: nowhere.1 };
     Ok(Found { buffer, spot, place })

@@ -1,7 +1,7 @@
 //! Several greedy tokens of one sequence, from embedding to choice, in one dispatch: the text, composed phase by phase.
 //!
 //! Inputs: weights in row groups (see `layout`), Q4_0 or Q8_0, of one shape and place in all layers, the head and the embedding
-//! Q6_K as well where vectors are rounded; keys and values; angles, block
+//! Q6_K as well; keys and values; angles, block
 //! table and the first id in `tables` and `tokens`. Outputs: ids, `tokens[position + 1]` and on; keys and values of their rows; in
 //! the exchange how many tokens are done, and whether a group has stopped.
 //! Requires: all workgroups at work at a time, subgroups of `lanes`, coherent buffers, what [`Shape`] says of sizes. Launch:
@@ -108,13 +108,18 @@ impl Source {
                 .text(include_str!("../shared/dot_words.wgsl"))
                 .text(include_str!("rounded.wgsl")),
         };
-        let shader = match shape.output.ty {
-            TYPE_OF_HEAD => shader
+        let shader = match (shape.output.ty, shape.rounds) {
+            (TYPE_OF_HEAD, false) => shader.text(include_str!("q6_k.wgsl")),
+            (TYPE_OF_HEAD, true) => shader
                 .float("OFFSET", f32::from(quant_offset(TYPE_OF_HEAD)))
                 .text(include_str!("../shared/words.wgsl"))
                 .text(include_str!("rounded_q6_k.wgsl")),
             _ => shader,
         };
+        let shader = shader.text(match shape.head_norms {
+            true => include_str!("head_norms.wgsl"),
+            false => include_str!("no_head_norms.wgsl"),
+        });
         let mut text = String::new();
         self.vectors(&mut text);
         self.registers(&mut text);

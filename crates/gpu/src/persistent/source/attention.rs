@@ -54,6 +54,7 @@ impl Source {
             let stage = format!("let e = {e}; head_qkv[e / 4u][e % 4u] = number(word{k});");
             text + &format!("  if ({e} < {}u) {{ {stage} }}\n", 3 * dim)
         });
+        let norms = self.head_norms();
         let _ = writeln!(
             text,
             "// The word of element `e` of the head's query, key and value.\n\
@@ -62,12 +63,40 @@ impl Source {
              \x20 let heads = select(N_HEADS + (part - 1u) * N_KV_HEADS + kv_head(), head(), part == 0u);\n\
              \x20 return AT_QKV + heads * HEAD_DIM + e % HEAD_DIM;\n}}\n\
              fn attend(layer: u32, position: u32) {{\n\
-             \x20 if (!KEYS_AHEAD) {{\n    load_angles(position);\n    load_first_keys(layer, position);\n  }}\n{}{stage}  workgroupBarrier();\n{}{}{}}}",
+             \x20 if (!KEYS_AHEAD) {{\n    load_angles(position);\n    load_first_keys(layer, position);\n  }}\n{}{}{stage}{}  workgroupBarrier();\n{}{}{}}}",
+            norms[0],
             self.wait(&words, "tag"),
+            norms[1],
             include_str!("../own_key.wgsl"),
             self.chunks(),
             self.meet(),
         );
+    }
+
+    /// Weights of the norms of Q and K on their way, and to workgroup memory.
+    fn head_norms(&self) -> [String; 2] {
+        let (dim, threads) = (self.shape.heads.head_dim, self.geometry.threads);
+        let (mut loads, mut stores) = (String::new(), String::new());
+        if !self.shape.head_norms {
+            return [loads, stores];
+        }
+        for k in 0..(2 * dim).div_ceil(threads) {
+            let e = format!("min(t + {}u, {}u)", k * threads, 2 * dim - 1);
+            let read = self.of_weights(&self.shape.qkv, "layer", |spot, _, words| {
+                let [q, k_norm] = spot.head_norms;
+                format!(
+                    "    weight{k} = {words}[select({k_norm}u, {q}u, {e} < HEAD_DIM) + layer * LAYER_WORDS + {e} % HEAD_DIM];\n"
+                )
+            });
+            let _ = writeln!(loads, "  var weight{k}: u32;\n{read}");
+            let _ = writeln!(
+                stores,
+                "  if (t + {first}u < {}u) {{ head_norms[(t + {first}u) / 4u][(t + {first}u) % 4u] = bitcast<f32>(weight{k}); }}",
+                2 * dim,
+                first = k * threads
+            );
+        }
+        [loads, stores]
     }
 
     /// All keys of the part, a chunk at a time: as many rows of keys, one for each team, as there are.

@@ -223,8 +223,9 @@ impl Source {
                 writeln!(text, "fn stage_{name}() {{\n{}}}", self.stage(&place, shape.n_embd, Some(norm)));
         }
         // What elements are multiplied by when they are staged.
-        let types = if shape.rounds { &[][..] } else { &TYPES };
-        let factors = types.iter().fold(String::new(), |factors, &ty| {
+        let head = Some(shape.output.ty).filter(|ty| !TYPES.contains(ty));
+        let types = TYPES.iter().copied().chain(head).filter(|_| !shape.rounds);
+        let factors = types.fold(String::new(), |factors, ty| {
             let ty = name_of(ty);
             let _ = writeln!(text, "var<private> by_{ty}: f32;");
             factors + &format!("  by_{ty} = factor_{ty}(t);\n")

@@ -43,7 +43,28 @@ impl Source {
             ("output_norm", self.shape.output),
         ];
         let norms: String = norms.iter().map(|(name, place)| self.load_norm(place, name, "0u")).collect();
-        let _ = writeln!(text, "{norms}}}");
+        let _ = writeln!(text, "{norms}{}}}", self.load_bias("0u"));
+        if self.shape.biased {
+            for s in 0..self.finish_sets(&self.share(Work::Qkv)) {
+                let _ = writeln!(text, "var<private> bias{s}: f32;");
+            }
+        }
+    }
+
+    /// The bias of the rows of Q, K and V that a thread adds up.
+    fn load_bias(&self, layer: &str) -> String {
+        let share = self.share(Work::Qkv);
+        let sets = if self.shape.biased { self.finish_sets(&share) } else { 0 };
+        (0..sets).fold(String::new(), |text, s| {
+            let read = self.of_weights(&self.shape.qkv, layer, |spot, _, words| {
+                let row = format!("min(out, {}u) * 8u + r", share.blocks - 1);
+                format!(
+                    "    bias{s} = bitcast<f32>({words}[{}u + {layer} * LAYER_WORDS + {row}]);\n",
+                    spot.bias
+                )
+            });
+            text + &format!("  {{\n{}{read}  }}\n", self.finish_slot(s))
+        })
     }
 
     /// A phase of every layer: a product, and what it takes and leaves. What is read next by its registers is loaded as soon as they
@@ -70,14 +91,15 @@ impl Source {
             (false, true) => (format!("  if (next != 0u) {{ {load} }}\n"), String::new()),
         };
         let squares = if norm.is_empty() { "" } else { "  finish_squares();\n" };
-        let norm = match norm {
+        let vectors = match norm {
             "" => String::new(),
             _ => self.load_norm(&work.place(&self.shape), norm, "next"),
         };
+        let bias = if work == Work::Qkv { self.load_bias("next") } else { String::new() };
         let _ = writeln!(
             text,
             "fn phase_{name}(layer: u32, next: u32) {{\n  {stage}\n  workgroupBarrier();\n\
-             \x20 multiply_{name}(layer);\n{soon}{squares}  workgroupBarrier();\n  finish_{name}();\n{late}{norm}}}"
+             \x20 multiply_{name}(layer);\n{soon}{squares}  workgroupBarrier();\n  finish_{name}();\n{late}{vectors}{bias}}}"
         );
     }
 
@@ -214,6 +236,7 @@ impl Source {
     /// Sums over slices, and what is done with them.
     fn finish(&self, text: &mut String, work: Work, share: &Share) {
         let (value, region) = match work {
+            Work::Qkv if self.shape.biased => ("sum0 * scale + BIAS", "AT_QKV + out * 8u + r"),
             Work::Qkv => ("sum0 * scale", "AT_QKV + out * 8u + r"),
             Work::AttnOutput => ("OWN + sum0", "AT_MIDDLE + out * 8u + r"),
             Work::GateUp => ("silu(sum0 * scale) * (sum1 * scale)", "AT_GATED + out * 8u + r"),
@@ -235,7 +258,7 @@ impl Source {
             for part in 0..share.parts {
                 self.add_up(text, share, part);
             }
-            let value = value.replace("OWN", &format!("own{s}"));
+            let value = value.replace("OWN", &format!("own{s}")).replace("BIAS", &format!("bias{s}"));
             let _ = writeln!(text, "      let made = number(bitcast<u32>({value}));");
             if adds {
                 let _ = writeln!(text, "      own{s} = made;");
