@@ -81,6 +81,9 @@ pub(crate) fn load(
     {
         console.detail(large_pages(large, memory.weights_bytes));
     }
+    if let Some(Err(why)) = model.gpu_plan().map(|plan| &plan.one_dispatch) {
+        console.detail(format_args!("greedy tokens: a dispatch for each step, because {why}"));
+    }
     if let Some(tokenizer) = model.tokenizer() {
         let stops: Vec<_> = tokenizer.stop_ids().iter().filter_map(|&id| tokenizer.token_text(id)).collect();
         console.detail(format_args!("tokenizer: {}, stops at {}", tokenizer.kind(), stops.join(" ")));
@@ -108,9 +111,11 @@ pub(crate) fn device(model: &Model) -> String {
 
 fn load_line(model: &Model) -> String {
     let description = model.description();
-    let int8 = model.gpu_plan().is_some_and(|plan| plan.int8_activations);
+    let plan = model.gpu_plan();
+    let int8 = plan.is_some_and(|plan| plan.int8_activations);
+    let one_dispatch = plan.is_some_and(|plan| plan.one_dispatch.is_ok());
     format!(
-        "model {} ({}, {}) on {} | ctx {} (model {}) | KV {} f16{} | loaded in {:.2} s",
+        "model {} ({}, {}) on {} | ctx {} (model {}) | KV {} f16{}{} | loaded in {:.2} s",
         description.name,
         description.model_type(),
         units::bytes(description.size_bytes),
@@ -119,6 +124,7 @@ fn load_line(model: &Model) -> String {
         model.spec().trained_context,
         units::bytes(model.memory().kv_bytes),
         if int8 { " | activations int8" } else { "" },
+        if one_dispatch { " | decode persistent" } else { "" },
         model.load_time().as_secs_f64()
     )
 }

@@ -29,6 +29,7 @@ pub(crate) fn place(
         listing: forward.listing(),
         n_dispatches: forward.n_dispatches(0),
         int8_activations: forward.rounds_activations(),
+        one_dispatch: forward.decodes_in_one_dispatch(),
         token_bytes: memory.token_bytes,
         readback_bytes: memory.readback_bytes,
         prompt_bytes: memory.batch_bytes,

@@ -10,6 +10,8 @@ pub struct GpuPlan {
     pub n_dispatches: usize,
     /// Whether it rounds activations to 8 bits for some of them.
     pub int8_activations: bool,
+    /// Whether several tokens of a greedy generation are one dispatch; or why they are not, in words that follow "because".
+    pub one_dispatch: Result<(), String>,
     /// Bytes of the intermediate results of a token, and of the tables that kernels read.
     pub token_bytes: u64,
     /// Bytes of what the host reads: ids of tokens.

@@ -52,6 +52,8 @@ pub struct GpuForwardPass {
     pub(crate) flight: Flight,
     /// The kernel that decodes several tokens in one dispatch, where it is possible and has not failed.
     pub(crate) persistent: Option<Persistent>,
+    /// Why there is none.
+    pub(crate) why_dispatches: String,
     pub(crate) logits: Vec<f32>,
     pub(crate) device: DeviceInfo,
     pub(crate) notes: Vec<String>,
@@ -89,6 +91,14 @@ impl GpuForwardPass {
     #[must_use]
     pub fn rounds_activations(&self) -> bool {
         self.plans.steps().any(|step| matches!(step.kernel, Kernel::MatvecInt8(_)))
+    }
+
+    /// Whether several greedy tokens are one dispatch.
+    ///
+    /// # Errors
+    /// Why they are not, in words that follow "because".
+    pub fn decodes_in_one_dispatch(&self) -> Result<(), String> {
+        if self.persistent.is_some() { Ok(()) } else { Err(self.why_dispatches.clone()) }
     }
 
     /// Plans of one row.
@@ -167,6 +177,7 @@ impl GpuForwardPass {
     /// The persistent kernel has stopped and is done with for good: what it did not get to is taken out of the sequence.
     fn leave_persistent(&mut self, landed: &Landed) -> Result<(), ForwardError> {
         self.persistent = None;
+        "it has stopped".clone_into(&mut self.why_dispatches);
         self.notes.push(STOPPED.to_owned());
         self.flight.drain(&self.machine).map_err(lost)?;
         self.blocks.truncate(OWN, landed.position + landed.ids.len());

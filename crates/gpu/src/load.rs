@@ -118,11 +118,15 @@ impl GpuForwardPass {
             choose: None,
             flight,
             persistent: None,
+            why_dispatches: String::new(),
             logits: Vec::new(),
             device,
             notes: note.into_iter().collect(),
         };
-        pass.persistent = persistent::for_mode(&mut pass, options.decode, options.pipeline_cache.as_deref())?;
+        match persistent::for_mode(&mut pass, options.decode, options.pipeline_cache.as_deref())? {
+            Ok(kernel) => pass.persistent = Some(kernel),
+            Err(why) => pass.why_dispatches = why,
+        }
         pass.memory.token_bytes += pass.persistent.as_ref().map_or(0, |kernel| kernel.len_bytes());
         Ok(pass)
     }

@@ -53,8 +53,11 @@ fn a_gpu_writes_what_the_cpu_writes() {
     let tiny = models.tiny();
     let args = ["run", "-p", "the end", "-n", "12", "--temp", "0", "-m"];
     let expected = stdout(program().args(args).arg(&tiny));
-    let (code, text, messages) = outcome(program_with_gpu().args(args).arg(&tiny).arg("--gpu"));
+    let (code, text, messages) = outcome(program_with_gpu().args(args).arg(&tiny).args(["--gpu", "-v"]));
     assert_eq!((code, &text), (0, &expected), "{messages}");
+    // It is in F32, which that way is not for on any device.
+    let why = "greedy tokens: a dispatch for each step, because ";
+    assert!(messages.contains(why) && !messages.contains("decode persistent"), "{messages}");
     let load_line = messages.lines().find(|line| line.starts_with("model tiny")).unwrap();
     assert!(!load_line.contains(" on CPU"), "{load_line}");
     // By its number it needs no permission, and auto takes it where it has one.

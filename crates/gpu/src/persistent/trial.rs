@@ -30,7 +30,8 @@ const FIRST: u32 = 0;
 const OTHER: u32 = 1;
 const OWN: SequenceId = SequenceId(0);
 
-/// The kernel, if `mode` asks for it and it works, or may do without; the folder is that of compiled kernels.
+/// The kernel, if `mode` asks for it and it works; or why there is none, in words that follow "because". The folder is that of
+/// compiled kernels.
 ///
 /// # Errors
 /// `mode` asks for nothing else, and it does not work.
@@ -38,16 +39,16 @@ pub(crate) fn for_mode(
     pass: &mut GpuForwardPass,
     mode: DecodeMode,
     cache: Option<&Path>,
-) -> Result<Option<Persistent>, GpuError> {
+) -> Result<Result<Persistent, String>, GpuError> {
     let found = match mode {
-        DecodeMode::Dispatch => return Ok(None),
+        DecodeMode::Dispatch => return Ok(Err("that was asked for".to_owned())),
         DecodeMode::Auto | DecodeMode::Persistent => try_it(pass, mode, cache),
     };
     match found {
         Err(why) if mode == DecodeMode::Persistent => Err(GpuError::Unsupported {
             what: format!("decoding in one dispatch was asked for, which is not possible because {why}"),
         }),
-        found => Ok(found.ok()),
+        found => Ok(found),
     }
 }
 

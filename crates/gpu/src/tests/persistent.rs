@@ -238,7 +238,7 @@ fn it_is_for_certain_devices_and_models() {
         (TinyModel { head_dim: 16, ..small() }, "16 elements"),
     ] {
         let pass = pass(&model, RopePairing::Adjacent);
-        assert!(pass.persistent.is_none());
+        assert!(pass.decodes_in_one_dispatch().is_err());
         let refusal = Shape::of(&pass.planner()).unwrap_err();
         assert!(refusal.contains(why), "{refusal}");
     }
