@@ -73,12 +73,7 @@ impl GpuForwardPass {
         let kv = KvCache::new(&gpu, &pipelines, kv_layout);
         let token = Scratch::new(&gpu, &pipelines, token_regions, &tables, &tokens);
         let weights = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
-        let device = DeviceInfo {
-            kind: DeviceKind::Gpu,
-            backend: gpu.backend.name(),
-            name: gpu.name.clone(),
-            threads: 0,
-        };
+        let device = device_info(&gpu);
         let mut machine =
             Machine { gpu, pipelines, weights, weight_buffers: buffers, kv, tables, tables_at, tokens };
         machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
@@ -93,12 +88,7 @@ impl GpuForwardPass {
             activations,
             regions: token_regions,
         };
-        let plans = TokenPlans::new(&planner, context_len);
-        let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
-        let prompt = Planner { regions: batch_regions, ..planner }.batch(&full, 1);
-        let choose = planner.choose(&Choice::GREEDY);
-        machine
-            .prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
+        let plans = prepared_plans(&mut machine, &planner, batch_regions, context_len)?;
         let flight = Flight::new(&machine, options.synced);
         memory.readback_bytes = flight.len_bytes();
         let mut pass = Self {
@@ -123,13 +113,41 @@ impl GpuForwardPass {
             device,
             notes: note.into_iter().collect(),
         };
-        match persistent::for_mode(&mut pass, options.decode, options.pipeline_cache.as_deref())? {
-            Ok(kernel) => pass.persistent = Some(kernel),
-            Err(why) => pass.why_dispatches = why,
-        }
-        pass.memory.token_bytes += pass.persistent.as_ref().map_or(0, |kernel| kernel.len_bytes());
+        pass.try_persistent(options)?;
         Ok(pass)
     }
+
+    /// Several greedy tokens in one dispatch, where that is wanted and works.
+    fn try_persistent(&mut self, options: &GpuOptions) -> Result<(), GpuError> {
+        match persistent::for_mode(self, options.decode, options.pipeline_cache.as_deref())? {
+            Ok(kernel) => {
+                self.memory.token_bytes += kernel.len_bytes();
+                self.persistent = Some(kernel);
+            }
+            Err(why) => self.why_dispatches = why,
+        }
+        Ok(())
+    }
+}
+
+/// The device of a loaded model, as its users see it.
+fn device_info(gpu: &Gpu) -> DeviceInfo {
+    DeviceInfo { kind: DeviceKind::Gpu, backend: gpu.backend.name(), name: gpu.name.clone(), threads: 0 }
+}
+
+/// The plans of a token, and their kernels compiled, with those of a prompt and of the best token.
+fn prepared_plans(
+    machine: &mut Machine,
+    planner: &Planner<'_>,
+    batch_regions: Regions,
+    context_len: usize,
+) -> Result<TokenPlans, GpuError> {
+    let plans = TokenPlans::new(planner, context_len);
+    let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
+    let prompt = Planner { regions: batch_regions, ..*planner }.batch(&full, 1);
+    let choose = planner.choose(&Choice::GREEDY);
+    machine.prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
+    Ok(plans)
 }
 
 /// Regions for as many rows as pay and a binding has room for.

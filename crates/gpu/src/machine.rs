@@ -19,6 +19,7 @@ pub(crate) struct Machine {
     pub(crate) gpu: Gpu,
     pub(crate) pipelines: Pipelines,
     pub(crate) weights: Vec<BindGroup>,
+    /// What `weights` binds.
     pub(crate) weight_buffers: Vec<Buffer>,
     pub(crate) kv: KvCache,
     /// What the host tells the kernels.

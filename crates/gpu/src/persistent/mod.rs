@@ -27,7 +27,7 @@ pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;
 pub(crate) use trial::for_mode;
 #[cfg(test)]
-pub(crate) use trial::{confirms, race};
+pub(crate) use trial::{confirms, tried};
 
 use crate::error::GpuError;
 use crate::machine::Machine;

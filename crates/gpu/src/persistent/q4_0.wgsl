@@ -13,14 +13,9 @@ fn high_4(word: u32) -> vec4<f32> {
 }
 // Unit `u` of x times 32 weights.
 fn dot_q4_0(w: vec4<u32>, u: u32) -> f32 {
-  let a = u * 8u;
-  let turn = u % 4u;
-  let x0 = a + turn;
-  let x1 = a + (1u ^ turn);
-  let x2 = a + (2u ^ turn);
-  let x3 = a + (3u ^ turn);
-  let low = dot(low_4(w.x), staged[x0]) + dot(low_4(w.y), staged[x1]) + dot(low_4(w.z), staged[x2]) + dot(low_4(w.w), staged[x3]);
-  let high = dot(high_4(w.x), staged[x0 + 4u]) + dot(high_4(w.y), staged[x1 + 4u])
-    + dot(high_4(w.z), staged[x2 + 4u]) + dot(high_4(w.w), staged[x3 + 4u]);
+  let at = quads_of(u);
+  let low = dot(low_4(w.x), staged[at.x]) + dot(low_4(w.y), staged[at.y]) + dot(low_4(w.z), staged[at.z]) + dot(low_4(w.w), staged[at.w]);
+  let high = dot(high_4(w.x), staged[at.x + 4u]) + dot(high_4(w.y), staged[at.y + 4u])
+    + dot(high_4(w.z), staged[at.z + 4u]) + dot(high_4(w.w), staged[at.w + 4u]);
   return low + high;
 }

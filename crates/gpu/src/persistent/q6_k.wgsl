@@ -8,16 +8,11 @@ fn six(word: u32, upper: u32) -> vec4<f32> {
 }
 // Unit `u` of x times 32 weights.
 fn dot_q6_k(w: vec4<u32>, w0: u32, w1: u32, scales: u32, supers: u32, u: u32) -> f32 {
-  let a = u * 8u;
-  let turn = u % 4u;
-  let x0 = a + turn;
-  let x1 = a + (1u ^ turn);
-  let x2 = a + (2u ^ turn);
-  let x3 = a + (3u ^ turn);
-  let low = dot(six(w.x, w0), staged[x0]) + dot(six(w.y, w0 >> 8u), staged[x1])
-    + dot(six(w.z, w0 >> 16u), staged[x2]) + dot(six(w.w, w0 >> 24u), staged[x3]);
-  let high = dot(six(w.x >> 4u, w1), staged[x0 + 4u]) + dot(six(w.y >> 4u, w1 >> 8u), staged[x1 + 4u])
-    + dot(six(w.z >> 4u, w1 >> 16u), staged[x2 + 4u]) + dot(six(w.w >> 4u, w1 >> 24u), staged[x3 + 4u]);
+  let at = quads_of(u);
+  let low = dot(six(w.x, w0), staged[at.x]) + dot(six(w.y, w0 >> 8u), staged[at.y])
+    + dot(six(w.z, w0 >> 16u), staged[at.z]) + dot(six(w.w, w0 >> 24u), staged[at.w]);
+  let high = dot(six(w.x >> 4u, w1), staged[at.x + 4u]) + dot(six(w.y >> 4u, w1 >> 8u), staged[at.y + 4u])
+    + dot(six(w.z >> 4u, w1 >> 16u), staged[at.z + 4u]) + dot(six(w.w >> 4u, w1 >> 24u), staged[at.w + 4u]);
   let s = vec4<f32>(unpack4xI8(scales));
   return unpack2x16float(supers).x * (s.x * low + s.y * high);
 }

@@ -8,14 +8,9 @@ fn bytes_8(word: u32) -> vec4<f32> {
 }
 // Unit `u` of x times 32 weights.
 fn dot_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 {
-  let a = u * 8u;
-  let turn = u % 4u;
-  let x0 = a + turn;
-  let x1 = a + (1u ^ turn);
-  let x2 = a + (2u ^ turn);
-  let x3 = a + (3u ^ turn);
-  let low = dot(bytes_8(w.x), staged[x0]) + dot(bytes_8(w.y), staged[x1]) + dot(bytes_8(w.z), staged[x2]) + dot(bytes_8(w.w), staged[x3]);
-  let high = dot(bytes_8(v.x), staged[x0 + 4u]) + dot(bytes_8(v.y), staged[x1 + 4u])
-    + dot(bytes_8(v.z), staged[x2 + 4u]) + dot(bytes_8(v.w), staged[x3 + 4u]);
+  let at = quads_of(u);
+  let low = dot(bytes_8(w.x), staged[at.x]) + dot(bytes_8(w.y), staged[at.y]) + dot(bytes_8(w.z), staged[at.z]) + dot(bytes_8(w.w), staged[at.w]);
+  let high = dot(bytes_8(v.x), staged[at.x + 4u]) + dot(bytes_8(v.y), staged[at.y + 4u])
+    + dot(bytes_8(v.z), staged[at.z + 4u]) + dot(bytes_8(v.w), staged[at.w + 4u]);
   return low + high;
 }

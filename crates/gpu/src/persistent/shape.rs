@@ -91,7 +91,7 @@ pub(crate) struct Geometry {
     pub(crate) keys: usize,
     /// Units of weights that a thread loads at a time.
     pub(crate) batch: usize,
-    /// Products whose first batch is in registers or on its way, the one at work among them: all 4 of a layer, or 2.
+    /// Products whose first batch is in registers or on its way, the one at work among them: all 4 of a layer, or fewer.
     pub(crate) depth: usize,
 }
 
@@ -190,7 +190,8 @@ impl Shape {
             return Err(format!("{} threads cannot read {states} states of heads", geometry.threads));
         }
         let partials = shares.iter().map(Share::n_partials).max().unwrap_or(0);
-        let attention = (geometry.threads / geometry.lanes + 3) * self.heads.head_dim + states;
+        let heads = geometry.threads / geometry.lanes + if self.head_norms { 5 } else { 3 };
+        let attention = heads * self.heads.head_dim + states;
         let bytes = self.staged_bytes() + 4 * (partials + attention + self.n_blocks) + (1 << 10);
         match bytes <= workgroup_memory as usize {
             true => Ok(()),

@@ -3,7 +3,7 @@
 
 use super::forward::{OWN, options};
 use super::plan::planned;
-use crate::persistent::{Geometry, Persistent, Shape, confirms, race, text};
+use crate::persistent::{Geometry, Persistent, Shape, confirms, text, tried};
 use crate::planner::Planner;
 use crate::{Activations, DecodeMode, GpuError, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
@@ -191,22 +191,29 @@ fn a_kernel_that_stops_is_left_at_the_token_where_it_was() {
     }
 }
 
-/// Which way is faster is found out without a trace; a kernel that stops meanwhile is not taken.
+/// A trial leaves no trace, however it ends: of a kernel that is right, one that stops, and one that is wrong.
 #[test]
-fn a_race_leaves_the_sequence_empty() {
+fn a_trial_leaves_the_sequence_empty() {
     let mut pass = pass(&small(), RopePairing::Adjacent);
     let expected = run(&mut pass);
-    equip(&mut pass, &[(0, ALONE)], |text| text);
-    let kernel = pass.persistent.take().unwrap();
-    let (kernel, _) = race(&mut pass, kernel).unwrap();
-    assert!(pass.persistent.is_none() && pass.sequence_len(OWN) == 0 && pass.notes().is_empty());
-    pass.persistent = Some(kernel);
-    assert_same(&run(&mut pass), &expected, "after a race");
-    equip(&mut pass, &[(0, Geometry { groups: 12, ..ALONE })], |text| text);
-    let mut kernel = pass.persistent.take().unwrap();
-    kernel.limit = 3;
-    assert!(race(&mut pass, kernel).unwrap_err().contains("stopped"));
-    assert!(pass.persistent.is_none() && pass.sequence_len(OWN) == 0 && pass.notes().is_empty());
+    let mut after = |edit: fn(String) -> String, geometry: Geometry, limit: Option<u32>| {
+        equip(&mut pass, &[(0, geometry)], edit);
+        let mut kernel = pass.persistent.take().unwrap();
+        kernel.limit = limit.unwrap_or(kernel.limit);
+        let found = tried(&mut pass, kernel).map(|(kernel, _)| kernel);
+        assert!(pass.persistent.is_none() && pass.sequence_len(OWN) == 0 && pass.notes().is_empty());
+        found
+    };
+    let right = after(|text| text, ALONE, None).unwrap();
+    let stopped = after(|text| text, Geometry { groups: 12, ..ALONE }, Some(3));
+    assert!(stopped.unwrap_err().contains("in vain"));
+    let silent = |text: String| {
+        assert!(text.contains("fn silu(x: f32) -> f32 { return x /"));
+        text.replace("fn silu(x: f32) -> f32 { return x /", "fn silu(x: f32) -> f32 { return -x /")
+    };
+    assert!(after(silent, ALONE, None).unwrap_err().contains("not those of the other way"));
+    pass.persistent = Some(right);
+    assert_same(&run(&mut pass), &expected, "after trials");
 }
 
 /// Groups that are not all at work at a time wait in vain, but not for ever.

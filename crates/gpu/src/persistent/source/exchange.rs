@@ -1,4 +1,4 @@
-//! The text of what groups exchange: waiting for words, vectors as quads, and their way to where products read them.
+//! The text of what groups exchange: waiting for words, vectors in registers, and their way to where products read them.
 
 use super::{Source, name_of};
 use crate::layout::UNIT;
@@ -312,11 +312,7 @@ impl Source {
                 let _ = write!(sum, " + w{s} * {}", self.numbers((s * n + k) * self.width()));
                 let _ = write!(total, " + w{s} * states[({s}u * N_HEADS + head) * 2u + 1u]");
             }
-            let _ = writeln!(
-                text,
-                "    got{k} = ({}{sum}) / (0.0{total});\n  }}",
-                self.number_type().to_owned() + "()"
-            );
+            let _ = writeln!(text, "    got{k} = ({}(){sum}) / (0.0{total});\n  }}", self.number_type());
         }
         text
     }
