@@ -117,6 +117,9 @@ pub(crate) struct Caps {
     pub(crate) matrices: Option<MatrixSize>,
     /// Bytes of a layer's weights up to which they are worth bringing near while it attends; 0 where it was not measured.
     pub(crate) ahead_bytes: u32,
+    /// Whether there are many more multiprocessors than a token of a small model has workgroups: there, making something several
+    /// times costs no time.
+    pub(crate) wide: bool,
 }
 
 /// Rows, columns and depth of the matrices that a subgroup multiplies.
@@ -203,6 +206,7 @@ impl Gpu {
             max_binding: binding_limit.map_or(max_binding, |limit| limit.min(max_binding)) / 256 * 256,
             matrices,
             ahead_bytes: ahead_bytes(&info, backend),
+            wide: measured(&info, backend),
         };
         let integer_dot = integer_dot::accelerated(&adapter);
         let memory_bytes = device_memory::available(&adapter);
@@ -290,12 +294,15 @@ fn matrices(adapter: &Adapter, info: &AdapterInfo) -> Option<MatrixSize> {
 /// PCI's number of NVIDIA.
 pub(crate) const NVIDIA: u32 = 0x10de;
 
+/// Whether it is of the kind that choices were measured on which other kinds may not like: an H200.
+fn measured(info: &AdapterInfo, backend: GpuBackend) -> bool {
+    backend == GpuBackend::Vulkan && info.vendor == NVIDIA && info.device_type == DeviceType::DiscreteGpu
+}
+
 /// On an H200 a layer of 2 MB that waits in the cache makes a token of SmolLM-135M 6 % faster, and the first 8 to 40 MB of a layer of
 /// 34 or 118 MB make one of Llama-1B or -8B 2 to 20 % slower.
 fn ahead_bytes(info: &AdapterInfo, backend: GpuBackend) -> u32 {
-    let measured =
-        backend == GpuBackend::Vulkan && info.vendor == NVIDIA && info.device_type == DeviceType::DiscreteGpu;
-    if measured { 4 << 20 } else { 0 }
+    if measured(info, backend) { 4 << 20 } else { 0 }
 }
 
 fn enumerate() -> Vec<Adapter> {

@@ -3,12 +3,13 @@
 use crate::device::{AdapterReport, adapters};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
+use crate::kernels::matvec_int8::{MOST_TOKENS, QUANTISED};
 use crate::measure::{Measurement, measure};
-use crate::options::GpuOptions;
+use crate::options::{Activations, GpuOptions};
 use gguf::TensorType;
 use model::{
-    Choice, ForwardError, ForwardPass, Reference, Rounding, Row, SequenceId, Synthetic, SyntheticPreset,
-    Weights,
+    Choice, ForwardError, ForwardPass, ModelSpec, Reference, Rounding, Row, SequenceId, Synthetic,
+    SyntheticPreset, Weights,
 };
 use std::ops::ControlFlow;
 
@@ -16,6 +17,10 @@ use std::ops::ControlFlow;
 /// round to f16.
 const TOLERANCE: f64 = 2e-3;
 const TOLERANCE_OF_HALVES: f64 = 5e-3;
+/// How the references round.
+const EXACT: Rounding = Rounding { f16_kv: true, q8_activations: &[] };
+const ROUNDED: Rounding = Rounding { f16_kv: true, q8_activations: &QUANTISED };
+const OWN: SequenceId = SequenceId(0);
 /// Positions that the checks use.
 const CONTEXT: usize = 256;
 /// Prompts of one row, of a few, and of many.
@@ -55,22 +60,11 @@ pub fn doctor(options: &GpuOptions) -> Result<DoctorReport, GpuError> {
 
 /// The same with models of these types only.
 pub(crate) fn examine(options: &GpuOptions, types: &[TensorType]) -> Result<DoctorReport, GpuError> {
-    let options = GpuOptions { context_len: CONTEXT, n_sequences: 1, ..options.clone() };
-    let mut checks = Vec::new();
-    let mut name = None;
-    for &ty in types {
-        let source = Synthetic::with_types(SyntheticPreset::TINY, [ty, ty], 1);
-        let spec = SyntheticPreset::TINY.spec();
-        let weights = Weights::new(&spec, &source).map_err(|error| broken(&error))?;
-        let mut gpu = GpuForwardPass::new(&spec, &weights, &options, &mut |_| ())?;
-        let rounding = Rounding { f16_kv: true, ..Rounding::default() };
-        let mut exact = Reference::new(&spec, &weights, CONTEXT, 1, rounding);
-        name.get_or_insert((gpu.device().name.clone(), gpu.device().backend));
-        checks.push(check(ty, &mut gpu, &mut exact).map_err(|error| broken(&error))?);
-    }
+    let (name, checks) = check_types(options, types)?;
     let preset = SyntheticPreset::ALL[0];
     let (spec, source) = (preset.spec(), Synthetic::new(preset, 1));
     let weights = Weights::new(&spec, &source).map_err(|error| broken(&error))?;
+    let options = GpuOptions { context_len: CONTEXT, n_sequences: 1, ..options.clone() };
     let measurements = measure(&spec, &weights, &options)?;
     let adapter = adapters()
         .into_iter()
@@ -81,22 +75,86 @@ pub(crate) fn examine(options: &GpuOptions, types: &[TensorType]) -> Result<Doct
     Ok(DoctorReport { adapter, checks, measurements })
 }
 
+type NameAndBackend = (String, &'static str);
+
+/// The adapter, and the checks of these types.
+pub(crate) fn check_types(
+    options: &GpuOptions,
+    types: &[TensorType],
+) -> Result<(Option<NameAndBackend>, Vec<Check>), GpuError> {
+    let options = GpuOptions { context_len: CONTEXT, n_sequences: 1, ..options.clone() };
+    let mut checks = Vec::new();
+    let mut name = None;
+    for &ty in types {
+        let source = Synthetic::with_types(SyntheticPreset::TINY, [ty, ty], 1);
+        let spec = SyntheticPreset::TINY.spec();
+        let weights = Weights::new(&spec, &source).map_err(|error| broken(&error))?;
+        let with = |activations| {
+            let options = GpuOptions { activations, ..options.clone() };
+            GpuForwardPass::new(&spec, &weights, &options, &mut |_| ())
+        };
+        let reference = |rounding| Reference::new(&spec, &weights, CONTEXT, 1, rounding);
+        // Floats against the reference, and what the device makes of 8 bits against the one that rounds as it does.
+        let mut gpu = with(Activations::F32)?;
+        name.get_or_insert((gpu.device().name.clone(), gpu.device().backend));
+        let found = check(ty, &mut gpu, &mut reference(EXACT));
+        checks.push(found.map_err(|error| broken(&error))?);
+        let in_8_bits = options.activations == Activations::Int8
+            || options.activations == Activations::Auto && gpu.machine.gpu.integer_dot;
+        if in_8_bits && QUANTISED.contains(&ty) {
+            let mut gpu = with(Activations::Int8)?;
+            let found = check_rounded(ty, &mut gpu, [EXACT, ROUNDED].map(reference));
+            checks.push(found.map_err(|error| broken(&error))?);
+        }
+    }
+    Ok((name, checks))
+}
+
 fn broken(error: &dyn std::error::Error) -> GpuError {
     GpuError::Lost { reason: error.to_string() }
 }
 
+/// Products of few rows in 8 bits. A number that falls to the other side of a step moves a logit far more than single precision does:
+/// the device must be closer to the reference that rounds as it does than that one is to the exact one.
+fn check_rounded(
+    ty: TensorType,
+    gpu: &mut GpuForwardPass,
+    [mut exact, mut rounded]: [Reference; 2],
+) -> Result<Check, ForwardError> {
+    let mut distance = 0f64;
+    let mut faults = Vec::new();
+    for n in PROMPTS.into_iter().filter(|&n| n <= MOST_TOKENS) {
+        let rows = Row::prompt(OWN, 0, &prompt(n, exact.spec()));
+        let logits = |forward: &mut dyn ForwardPass| {
+            forward.truncate(OWN, 0);
+            forward.forward(&rows).map(<[f32]>::to_vec)
+        };
+        let by_reference = logits(&mut rounded)?;
+        let apart = furthest(&logits(gpu)?, &by_reference);
+        let bound = furthest(&by_reference, &logits(&mut exact)?);
+        if apart > bound {
+            faults.push(format!("logits after {n} tokens are {apart:.1e} off, rounding costs {bound:.1e}"));
+        }
+        distance = distance.max(apart);
+    }
+    let fault = (!faults.is_empty()).then(|| faults.join("; "));
+    Ok(Check { name: format!("{} in 8 bits", ty.name()), distance, fault })
+}
+
+fn prompt(n: usize, spec: &ModelSpec) -> Vec<u32> {
+    (0..n as u32).map(|i| (i * 389 + 7) % spec.n_vocab as u32).collect()
+}
+
 fn check(ty: TensorType, gpu: &mut GpuForwardPass, exact: &mut Reference) -> Result<Check, ForwardError> {
-    let own = SequenceId(0);
     let n_vocab = gpu.spec().n_vocab as u32;
-    let prompt = |n: usize| (0..n as u32).map(|i| (i * 389 + 7) % n_vocab).collect::<Vec<_>>();
     let halves = gpu.machine.gpu.caps.matrices.is_some();
     let tolerance = if halves { TOLERANCE_OF_HALVES } else { TOLERANCE };
     let mut distance = 0f64;
     let mut faults = Vec::new();
     for n in PROMPTS {
-        gpu.truncate(own, 0);
-        exact.truncate(own, 0);
-        let rows = Row::prompt(own, 0, &prompt(n));
+        gpu.truncate(OWN, 0);
+        exact.truncate(OWN, 0);
+        let rows = Row::prompt(OWN, 0, &prompt(n, exact.spec()));
         let apart = furthest(gpu.forward(&rows)?, exact.forward(&rows)?);
         if apart > tolerance {
             faults.push(format!("logits after {n} tokens are {apart:.1e} off"));
@@ -154,6 +212,6 @@ fn decode(forward: &mut dyn ForwardPass, choice: &Choice) -> Result<Vec<u32>, Fo
 
 /// Some tokens from the beginning.
 fn decode_again(forward: &mut dyn ForwardPass, choice: &Choice) -> Result<Vec<u32>, ForwardError> {
-    forward.truncate(SequenceId(0), 0);
+    forward.truncate(OWN, 0);
     decode(forward, choice)
 }

@@ -111,6 +111,7 @@ impl GpuForwardPass {
             kv: &self.kv_places,
             activations: self.activations,
             regions: self.token.regions,
+            apart: false,
         }
     }
 

@@ -87,6 +87,7 @@ impl GpuForwardPass {
             kv: &kv_places,
             activations,
             regions: token_regions,
+            apart: false,
         };
         let plans = prepared_plans(&mut machine, &planner, batch_regions, context_len)?;
         let flight = Flight::new(&machine, options.synced);

@@ -1,5 +1,6 @@
 //! Where a plan keeps its intermediate results.
 
+use crate::kernels::attend_hidden::AttendHidden;
 use crate::kernels::floats::Floats;
 use crate::kernels::heads::Heads;
 use crate::kernels::matvec_int8::MOST_TOKENS;
@@ -25,6 +26,8 @@ pub(crate) struct Region {
     pub(crate) floats: Floats,
     /// Whether they are rounded to 8 bits, as `quantize` leaves them, which takes less room.
     pub(crate) rounded: bool,
+    /// Rows of [`Regions::head_sums`] that are to be added to what is here.
+    pub(crate) n_sums: usize,
 }
 
 impl Region {
@@ -36,6 +39,11 @@ impl Region {
     /// With its numbers in another format.
     pub(crate) fn of(self, floats: Floats) -> Self {
         Self { floats, ..self }
+    }
+
+    /// With rows of sums beside it.
+    pub(crate) fn beside(self, n_sums: usize) -> Self {
+        Self { n_sums, ..self }
     }
 
     /// With its numbers in 8 bits, if so.
@@ -51,6 +59,8 @@ pub(crate) struct Regions {
     /// What products in parts of the columns leave beside the hidden states, `n_partials` rows in all.
     pub(crate) partials: Region,
     pub(crate) n_partials: usize,
+    /// What O makes of each head of a token, where that is still to be added to the hidden state.
+    pub(crate) head_sums: Region,
     /// The hidden state after a norm; for one row the norms are part of other kernels.
     pub(crate) normed: Region,
     /// Q, K and V, which begin where [`qkv_starts`] says.
@@ -99,12 +109,13 @@ impl Regions {
         let mut take = |rows: usize, n: usize| {
             let (at, stride) = (len as u32, n.next_multiple_of(GROUP));
             len += rows * stride;
-            Region { at, stride: stride as u32, floats: Floats::F32, rounded: false }
+            Region { at, stride: stride as u32, floats: Floats::F32, rounded: false, n_sums: 0 }
         };
         let heads = heads(spec);
         let state = 4 * heads.state_quads() * heads.n_heads;
         let states = match heads.whole_quads() {
-            true => n_rows.min(MOST_SPLIT_ROWS) * MOST_SPLITS,
+            // The own key of a single row may have a part for itself.
+            true => n_rows.min(MOST_SPLIT_ROWS) * MOST_SPLITS + usize::from(n_rows == 1),
             // These leave a state for every row.
             false => n_rows.max(MOST_SPLITS * n_rows.min(MOST_SPLIT_ROWS)),
         };
@@ -115,6 +126,7 @@ impl Regions {
             hidden: take(n_rows, spec.n_embd),
             partials: take(n_partials, spec.n_embd),
             n_partials,
+            head_sums: take(if n_rows > 1 { 0 } else { AttendHidden::most_sums(heads) }, spec.n_embd),
             normed: take(if n_rows > 1 { n_rows } else { 0 }, spec.n_embd),
             qkv: take(n_rows, qkv_starts(spec)[3]),
             attended: take(n_rows, spec.q_dim()),

@@ -48,7 +48,8 @@ impl Shader {
     /// `Raw`, `load_unit`, `unit_weights` and `dot_unit` for weights of `ty`, whose areas the immediates `p` give. `dot_unit`
     /// takes x with the halves of each unit divided by `X_LOW` and `X_HIGH`, powers of two.
     pub(crate) fn decoder(self, ty: TensorType) -> Self {
-        let this = self.text(&load_unit(ty)).float("OFFSET", f32::from(quant_offset(ty))).text(TWO_23);
+        let raw = raw_unit(ty) + &load_unit(ty, "");
+        let this = self.text(&raw).float("OFFSET", f32::from(quant_offset(ty))).text(TWO_23);
         let quants = match (ty, bits(ty)) {
             (TensorType::F32, _) => include_str!("shared/quants_f32.wgsl"),
             (TensorType::BF16, _) => include_str!("shared/quants_bf16.wgsl"),
@@ -76,6 +77,11 @@ impl Shader {
             _ => this.text(include_str!("shared/x_plain.wgsl")),
         };
         this.text(include_str!("shared/dot.wgsl")).text(scales)
+    }
+
+    /// The same loads from a second tensor of the type, whose areas `p` gives under names with `prefix`; after `decoder`.
+    pub(crate) fn loader(self, ty: TensorType, prefix: &str) -> Self {
+        self.text(&load_unit(ty, prefix))
     }
 
     /// `unit_words` and `product`, for quantised weights of `ty` and x in 8 bits, of which a kernel keeps `rounded_by` beside the
@@ -188,37 +194,52 @@ const TWO_23: &str = "
 // The bits of 2^23.
 fn two_23() -> u32 { return 0x4b000000u | (p.n_units >> 30u); }";
 
-/// The words of a unit, and how they are loaded.
-fn load_unit(ty: TensorType) -> String {
+/// The words of a unit.
+fn raw_unit(ty: TensorType) -> String {
     let unit = UnitWords::of(ty);
     let mut fields = String::new();
-    let mut loads = String::new();
     for k in 0..unit.quads {
         let _ = write!(fields, "q{k}: vec4<u32>, ");
-        let _ = write!(loads, "quads[p.quads + (at * {}u + {k}u) * 8u + row], ", unit.quads);
     }
     for k in 0..unit.words {
         // Types with a scale and a minimum of their own have both in the last word.
         let own_minimum = has_min(ty) && !unit.supers && k + 1 == unit.words;
         let name = if own_minimum { "dm".to_owned() } else { format!("w{k}") };
         let _ = write!(fields, "{name}: u32, ");
-        let _ = write!(loads, "words[p.words + (at * {}u + {k}u) * 8u + row], ", unit.words);
+    }
+    fields.push_str(if unit.pairs { "pair: u32, " } else { "" });
+    fields.push_str(if unit.supers { "supers: u32, " } else { "" });
+    format!("struct Raw {{ {fields}}}\n")
+}
+
+/// How they are loaded from a tensor whose areas `p` gives under names with `prefix`: `load_{prefix}block_unit`, and by row group
+/// `load_{prefix}unit`.
+fn load_unit(ty: TensorType, prefix: &str) -> String {
+    let unit = UnitWords::of(ty);
+    let n_units = format!("p.{prefix}n_units");
+    let mut loads = String::new();
+    for k in 0..unit.quads {
+        let _ = write!(loads, "quads[p.{prefix}quads + (at * {}u + {k}u) * 8u + row], ", unit.quads);
+    }
+    for k in 0..unit.words {
+        let _ = write!(loads, "words[p.{prefix}words + (at * {}u + {k}u) * 8u + row], ", unit.words);
     }
     if unit.pairs {
-        fields.push_str("pair: u32, ");
-        loads.push_str(
-            "(words[p.pairs + (block * ((p.n_units + 1u) / 2u) + u / 2u) * 8u + row] >> (u % 2u * 16u)) & 0xffffu, ",
+        let _ = write!(
+            loads,
+            "(words[p.{prefix}pairs + (block * (({n_units} + 1u) / 2u) + u / 2u) * 8u + row] >> (u % 2u * 16u)) & 0xffffu, "
         );
     }
     if unit.supers {
-        fields.push_str("supers: u32, ");
-        loads.push_str("words[p.supers + (block * ((p.n_units + 7u) / 8u) + u / 8u) * 8u + row], ");
+        let _ = write!(
+            loads,
+            "words[p.{prefix}supers + (block * (({n_units} + 7u) / 8u) + u / 8u) * 8u + row], "
+        );
     }
     format!(
-        "struct Raw {{ {fields}}}\n\
-         // The words of unit `u` of row `row` of block `block` of 8 rows.\n\
-         fn load_block_unit(block: u32, u: u32, row: u32) -> Raw {{\n  let at = block * p.n_units + u;\n  return Raw({loads});\n}}\n\
+        "// The words of unit `u` of row `row` of block `block` of 8 rows.\n\
+         fn load_{prefix}block_unit(block: u32, u: u32, row: u32) -> Raw {{\n  let at = block * {n_units} + u;\n  return Raw({loads});\n}}\n\
          // The words of unit `u` of row `r` of row group `g`.\n\
-         fn load_unit(g: u32, u: u32, r: u32) -> Raw {{ return load_block_unit(g * 4u + r / 8u, u, r % 8u); }}\n"
+         fn load_{prefix}unit(g: u32, u: u32, r: u32) -> Raw {{ return load_{prefix}block_unit(g * 4u + r / 8u, u, r % 8u); }}\n"
     )
 }

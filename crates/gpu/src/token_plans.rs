@@ -1,9 +1,7 @@
 //! The plans of a token, by how many parts its keys are split into.
 
-use crate::kernels::attend::splits;
 use crate::plan::{Plan, Step};
 use crate::planner::Planner;
-use crate::regions::{Regions, heads};
 use model::BLOCK_LEN;
 
 /// The plans for every position of a context.
@@ -18,7 +16,7 @@ pub(crate) struct TokenPlans {
 
 impl TokenPlans {
     pub(crate) fn new(planner: &Planner<'_>, context_len: usize) -> Self {
-        let parts = |block: usize| Regions::splits(1, splits(heads(planner.spec), (block + 1) * BLOCK_LEN));
+        let parts = |block: usize| planner.token_splits((block + 1) * BLOCK_LEN);
         let splits: Vec<usize> = (0..context_len.div_ceil(BLOCK_LEN)).map(parts).collect();
         let mut distinct = splits.clone();
         distinct.sort_unstable();

@@ -6,15 +6,18 @@ use crate::kernels::attend::Output;
 use crate::kernels::heads::Heads;
 use crate::kernels::quantize::Quantize;
 use crate::plan::{Role, Step, What};
+use crate::planner::Planner;
 use crate::regions::{Region, heads};
 use crate::tensors::qkv_starts;
 use model::Tap;
 
 impl GpuForwardPass {
-    /// Runs the plan of the token at `position` step by step.
+    /// Runs a plan of the token at `position` step by step: that which leaves everything to be read, if there are several.
     pub(crate) fn trace(&mut self, position: u32) -> Result<Vec<Tap>, GpuError> {
+        let readable = Planner { apart: true, ..self.planner() }.token(self.plans.splits(position as usize));
+        self.machine.prepare(&readable.steps)?;
         let Self { machine, plans, token, .. } = &*self;
-        let mut steps = plans.embedding.steps.iter().chain(&plans.at(position as usize).steps).peekable();
+        let mut steps = plans.embedding.steps.iter().chain(&readable.steps).peekable();
         let mut taps = Vec::new();
         let heads = heads(&self.spec);
         // Attention by parts is put together by the step after it, for itself.

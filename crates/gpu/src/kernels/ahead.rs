@@ -10,9 +10,6 @@ use bytemuck::{Pod, Zeroable};
 /// Bytes of a line of the cache, as far as this is concerned: one load brings it.
 pub(crate) const LINE_BYTES: u32 = 32;
 
-/// Workgroups that bring weights near: 120 and 240 were no better where it was measured.
-const GROUPS: usize = 60;
-
 /// What is to be brought near, behind a kernel's other immediates.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
@@ -28,8 +25,8 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// By columns of workgroups in a grid of `n_rows` rows, about [`GROUPS`] in all.
-    pub(crate) fn in_grid(self, n_rows: usize) -> Self {
-        Self { columns: GROUPS.div_ceil(n_rows) as u32, ..self }
+    /// By columns of workgroups in a grid of `n_rows` rows, about `groups` in all.
+    pub(crate) fn in_grid(self, groups: usize, n_rows: usize) -> Self {
+        Self { columns: groups.div_ceil(n_rows) as u32, ..self }
     }
 }

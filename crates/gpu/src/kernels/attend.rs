@@ -19,6 +19,7 @@
 
 use super::Kernel;
 use super::ahead::Ahead;
+use super::attend_walk::{Around, AttendWalk};
 use super::heads::{Heads, Rotation};
 use crate::device::Caps;
 use crate::shader::Shader;
@@ -27,6 +28,9 @@ use bytemuck::{Pod, Zeroable};
 const THREADS: usize = 256;
 /// More heads than these keep a large GPU busy in 8 parts.
 const MANY_HEADS: usize = 16;
+
+/// Workgroups that bring weights near: 30, 120 and 240 were no better where it was measured.
+pub(crate) const AHEAD_GROUPS: usize = 60;
 
 /// Where queries come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,59 +188,18 @@ impl Attend {
         Kernel::Attend(self)
     }
 
-    /// Threads of a team.
-    fn team(&self) -> usize {
-        self.heads.lanes().next_power_of_two()
-    }
-
     pub(crate) fn source(&self, caps: Caps) -> String {
-        let skeleton = include_str!("attend.wgsl")
-            .replace(
-                "// <team sum>",
-                &lines(self.distances(1, self.team()).rev(), |d| {
-                    format!("sum += exchange(t, size, sum, {d}u);")
-                }),
-            )
-            .replace(
-                "// <teams meet>",
-                &lines(self.distances(self.team(), 32), |d| format!("mix = met(t, size, mix, {d}u);")),
-            )
-            .replace(
-                "// <variables>",
-                &self.each_key(|i| format!("var at{i}: u32; var k{i}: vec4<u32>; var v{i}: vec4<u32>;")),
-            )
-            .replace("// <load keys>", &self.load_keys())
-            .replace("// <load values>", &self.load_values())
-            .replace("// <load queries>", &self.load_queries())
-            .replace("// <scores>", &lines(0..self.keys / 4, |four| self.scores(four)))
-            .replace("// <mix values>", &lines(0..self.keys / 4, |four| self.mix(four)))
-            .replace("// <leave>", &lines(0..self.shared, leave));
-        let shader = self
-            .heads
-            .constants(Shader::default())
-            .constant("THREADS", THREADS.max(self.team()))
-            .constant("TEAM", self.team())
-            .constant("SHARED", self.shared)
-            .constant("KEYS", self.keys)
-            .text(&skeleton)
-            .text(&match self.splits {
-                Some(splits) => format!("fn splits() -> u32 {{ return {splits}u; }}"),
-                None => "fn splits() -> u32 { return p.splits; }".to_owned(),
-            })
-            .bindings()
-            .text(include_str!("../shared/exchange_pooled.wgsl"))
-            .text(if caps.subgroups { include_str!("../shared/exchange.wgsl") } else { EXCHANGE })
-            .text(include_str!("../shared/softmax.wgsl"))
-            .text(include_str!("../shared/kv_cache.wgsl"));
+        let walk = self.walk();
+        let shader = walk.text(
+            Shader::default().text(include_str!("attend.wgsl")).bindings(),
+            caps,
+            &Around::default(),
+        );
         let shader = self.heads.access(shader);
         let shader = match self.queries {
-            Queries::Fused(rotation) => {
-                let scales = if rotation.normed() { NORM_SCALE } else { PLAIN_SCALE };
-                rotation
-                    .text(self.heads, shader)
-                    .text(scales)
-                    .text(include_str!("../shared/attend_fused.wgsl"))
-            }
+            Queries::Fused(rotation) => head_scale(rotation, rotation.text(self.heads, shader))
+                .text(include_str!("../shared/attend_fused.wgsl"))
+                .text(include_str!("../shared/heads_in_scratch.wgsl")),
             Queries::Rotated => shader.text(include_str!("../shared/attend_rotated.wgsl")),
         };
         let shader = match self.output {
@@ -246,97 +209,25 @@ impl Attend {
             }
             Output::States => shader.text(STORE_STATE),
         };
-        let (size, argument) =
-            if caps.subgroups { (", @builtin(subgroup_size) size: u32", "size") } else { ("", "1u") };
-        let run = format!("run(wg, t, {argument});");
-        let (shader, body) = match self.ahead {
-            false => (shader, run),
-            true => (
-                shader.text(include_str!("../shared/ahead.wgsl")),
-                format!(
-                    "let groups = N_HEADS / SHARED;\n\
-                     \x20 if (wg.x >= groups) {{ bring_near((wg.x - groups) * splits() + wg.y, p.columns * splits(), t, THREADS); }}\n\
-                     \x20 else {{ {run} }}"
-                ),
-            ),
-        };
-        shader
-            .text(&format!(
-                "@compute @workgroup_size(THREADS)\n\
-                 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{size}) {{\n\
-                 \x20 {body}\n}}"
-            ))
-            .finish()
+        walk.main(shader, caps, self.ahead).finish()
     }
 
-    /// Powers of two from `from` up to below `to`.
-    fn distances(&self, from: usize, to: usize) -> impl DoubleEndedIterator<Item = usize> {
-        (from.ilog2()..to.max(from).ilog2()).map(|bit| 1 << bit)
-    }
-
-    /// A line for each key that a team has in hand.
-    fn each_key(&self, line: impl Fn(usize) -> String) -> String {
-        lines(0..self.keys, line)
-    }
-
-    /// Keys from `first` on: every place before every key, since keys wait for their places.
-    fn load_keys(&self) -> String {
-        self.each_key(|i| {
-            format!("at{i} = key_at(row.table, kv_head, min({}, row.position)) + lane;", key(i))
-        }) + &self.each_key(|i| format!("if ({} < end) {{ k{i} = kv[at{i}]; }}", key(i)))
-    }
-
-    fn load_values(&self) -> String {
-        self.each_key(|i| format!("if ({} < end) {{ v{i} = kv[at{i} + VALUES]; }}", key(i)))
-    }
-
-    fn load_queries(&self) -> String {
-        let heads = 0..self.shared;
-        lines(heads.clone(), |h| format!("let q{h} = query(row, wg, first_head + {h}u, t, size);"))
-            + "  let own = own_of(row, wg, kv_head, t, size);\n"
-            + &lines(heads, |h| format!("var mix{h} = begun(wg, q{h}, own, t, size);"))
-    }
-
-    /// Scores of four keys, by each head, if anybody has such keys.
-    fn scores(&self, four: usize) -> String {
-        let keys = 4 * four..4 * four + 4;
-        lines(0..self.shared, |h| format!("var s{h}_{four} = vec4<f32>(LOWEST);"))
-            + &format!("  if (first + {four}u * 4u * TEAMS < end) {{\n")
-            + &lines(0..self.shared, |h| {
-                let shares: Vec<_> = keys.clone().map(|i| format!("times(q{h}, k{i}, t)")).collect();
-                format!("s{h}_{four} = team_sum(t, size, vec4<f32>({}));", shares.join(", "))
-            })
-            + "  }"
-    }
-
-    /// Four keys of the team into what it has mixed.
-    fn mix(&self, four: usize) -> String {
-        let values: Vec<_> = (4 * four..4 * four + 4).map(|i| format!("v{i}")).collect();
-        format!(
-            "if (here + {four}u * 4u * TEAMS < end) {{\n    let on = keys_of(here + {four}u * 4u * TEAMS, team) < vec4<u32>(end);\n"
-        ) + &lines(0..self.shared, |h| {
-            format!("mix{h} = mixed(mix{h}, s{h}_{four}, on, {});", values.join(", "))
-        }) + "  }"
+    fn walk(&self) -> AttendWalk {
+        AttendWalk {
+            heads: self.heads,
+            threads: THREADS.max(AttendWalk::team(self.heads)),
+            keys: self.keys,
+            shared: self.shared,
+            splits: self.splits,
+            own_apart: false,
+        }
     }
 }
 
-/// A line of each of `items`.
-fn lines<T>(items: impl Iterator<Item = T>, line: impl Fn(T) -> String) -> String {
-    items.fold(String::new(), |text, item| text + "  " + &line(item) + "\n")
+/// `head_scale`, after the text of a rotation.
+pub(super) fn head_scale(rotation: Rotation, shader: Shader) -> Shader {
+    shader.text(if rotation.normed() { NORM_SCALE } else { PLAIN_SCALE })
 }
-
-/// Key `i` of a team's, from `first` on.
-fn key(i: usize) -> String {
-    format!("first + {i}u * TEAMS + team")
-}
-
-fn leave(h: usize) -> String {
-    let wait = if h > 0 { "workgroupBarrier();\n  " } else { "" };
-    format!("{wait}leave(wg, t, first_head + {h}u, wave_met(t, size, mix{h}));")
-}
-
-const EXCHANGE: &str =
-    "fn exchange(t: u32, size: u32, v: vec4<f32>, d: u32) -> vec4<f32> { return exchange_pooled(t, v, d); }";
 
 const PLAIN_SCALE: &str = "fn head_scale(at: u32, t: u32, size: u32) -> f32 { return 1.0; }";
 
@@ -348,7 +239,7 @@ fn head_scale(at: u32, t: u32, size: u32) -> f32 {
   let high = head_quad(at, 2u * lane + 1u);
   let squares = select(0.0, dot(low, low) + dot(high, high), in_head(t));
   let sum = team_sum(t, size, vec4<f32>(squares, 0.0, 0.0, 0.0)).x;
-  return inverseSqrt(sum / f32(HEAD_DIM) + EPS);
+  return inverseSqrt(sum / f32(HEAD_DIM) + HEAD_EPS);
 }";
 
 const STORE_NORMALISED: &str = "
@@ -370,7 +261,7 @@ fn store_head(wg: vec3<u32>, t: u32, head: u32) {
 }
 fn store_rest(wg: vec3<u32>, t: u32) {}";
 
-const STORE_STATE: &str = "
+pub(super) const STORE_STATE: &str = "
 fn store_mixed(wg: vec3<u32>, head: u32, i: u32, mixed: vec4<f32>, high: f32, sum: f32) {
   let state = p.out / 4u + ((wg.z * N_HEADS + head) * splits() + wg.y) * STATE;
   if (i < STATE - 1u) { scratch[state + i] = mixed; }

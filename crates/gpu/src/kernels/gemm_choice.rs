@@ -151,6 +151,7 @@ mod tests {
             max_binding: 128 << 20,
             matrices: Some(MatrixSize::Sixteen),
             ahead_bytes: 0,
+            wide: false,
         };
         let best = |caps: Caps, most_parts, n_tokens, n_rows: usize, n_cols, epilogue| {
             let floats = [Floats::F16, Floats::F32];
@@ -204,6 +205,7 @@ mod tests {
             max_binding: 128 << 20,
             matrices: None,
             ahead_bytes: 0,
+            wide: false,
         };
         let floats = [Floats::F32; 2];
         let product = Product {

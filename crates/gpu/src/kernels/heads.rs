@@ -115,7 +115,7 @@ impl Rotation {
     pub(crate) fn text(self, heads: Heads, shader: Shader) -> Shader {
         let shader = shader.constant("N_PAIRS", self.n_rot / 2);
         let shader = match self.eps_bits {
-            Some(eps) => shader.float("EPS", f32::from_bits(eps)).text(NORMED),
+            Some(eps) => shader.float("HEAD_EPS", f32::from_bits(eps)).text(NORMED),
             None => shader.text(PLAIN),
         };
         match (heads.whole_quads(), self.halves) {

@@ -16,7 +16,7 @@ use super::Kernel;
 use super::gemm::suffix;
 use super::heads::Heads;
 use super::matvec_shape::Shape;
-use super::matvec_walk::Walk;
+use super::matvec_walk::{self, Walk};
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -76,6 +76,8 @@ pub(crate) struct Matvec {
     pub(crate) n_cols: usize,
     pub(crate) prologue: Prologue,
     pub(crate) epilogue: Epilogue,
+    /// Rows of sums beside the hidden state, to be added wherever it is read: by a norm, and by `Add`.
+    pub(crate) n_partials: usize,
     shape: Shape,
 }
 
@@ -88,6 +90,9 @@ pub(crate) struct Params {
     pub(crate) y: u32,
     pub(crate) norm: u32,
     pub(crate) bias: u32,
+    /// Where the sums beside the hidden state begin in `scratch`, in floats, and the floats from row to row.
+    pub(crate) partials: u32,
+    pub(crate) partial_stride: u32,
 }
 
 impl Matvec {
@@ -112,12 +117,24 @@ impl Matvec {
         shape: Shape,
     ) -> Self {
         debug_assert!(shape.slices.is_multiple_of(4), "sums are of 4 slices");
-        Self { ty, n_cols, prologue, epilogue, shape }
+        Self { ty, n_cols, prologue, epilogue, n_partials: 0, shape }
+    }
+
+    /// With rows of sums beside the hidden state.
+    pub(crate) fn beside(self, n_partials: usize) -> Self {
+        debug_assert!(
+            n_partials == 0
+                || matches!(self.prologue, Prologue::Norm { .. })
+                || self.epilogue == Epilogue::Add,
+            "{self:?} does not read the hidden state"
+        );
+        Self { n_partials, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
         let ty = self.ty.name().to_lowercase();
-        format!("{}matvec_{ty}{}", self.prologue.prefix(), suffix(self.epilogue))
+        let sums = if self.n_partials > 0 { "sums_" } else { "" };
+        format!("{sums}{}matvec_{ty}{}", self.prologue.prefix(), suffix(self.epilogue))
     }
 
     /// Row groups that one output row group is made of.
@@ -149,7 +166,15 @@ impl Matvec {
 
     fn walk(&self) -> Walk {
         let quads = UnitWords::of(self.ty).quads;
-        Walk { shape: self.shape, n_units: self.n_units(), n_tokens: 1, epilogue: self.epilogue, quads }
+        let beside = self.n_partials > 0;
+        Walk {
+            shape: self.shape,
+            n_units: self.n_units(),
+            n_tokens: 1,
+            epilogue: self.epilogue,
+            beside,
+            quads,
+        }
     }
 
     pub(crate) fn source(&self, caps: Caps) -> String {
@@ -163,10 +188,13 @@ impl Matvec {
             .constant("OUT_BLOCKS", self.shape.out_blocks())
             .text(include_str!("matvec.wgsl"))
             .text(include_str!("../shared/slices.wgsl"))
+            .text(matvec_walk::WEIGHT_BLOCK)
             .bindings()
             .decoder(self.ty)
-            .text(input(self.n_cols))
             .text(across(caps));
+        let normed = matches!(self.prologue, Prologue::Norm { .. });
+        let shader = shader.text(&input(self.n_cols, normed && self.n_partials > 0));
+        let shader = if self.n_partials > 0 { shader.text(&beside(self.n_partials)) } else { shader };
         let shader = match self.prologue {
             Prologue::Plain => shader.text("fn x_quad(i: u32) -> vec4<f32> { return input(i); }"),
             Prologue::Norm { eps_bits } => {
@@ -202,7 +230,8 @@ impl Matvec {
         // Slices begin in other banks of workgroup memory.
         text.push_str("  let turn = vec4<u32>(0u, 1u, 2u, 3u) ^ vec4<u32>(slice % 4u);\n");
         // The weights do not depend on x: their loads are under way while x is made ready.
-        self.prologue(&mut text, self.staged(caps));
+        let normed = matches!(self.prologue, Prologue::Norm { .. });
+        stage(&mut text, (self.n_units(), self.shape.threads()), normed, self.staged(caps));
         walk.steps(&mut text, &|_, _| (), &|text, from, i| {
             let _ = writeln!(text, "      let x = x_unit(u + {}u, turn);", i * self.shape.slices);
             walk.each(1, |_, j, g| {
@@ -216,51 +245,50 @@ impl Matvec {
         walk.outputs(&mut text, scale);
         text
     }
+}
 
-    /// x is staged, a thread's loads before its stores.
-    fn prologue(&self, text: &mut String, staged: bool) {
-        let (n_quads, threads) = (self.n_units() * 8, self.shape.threads());
-        let normed = matches!(self.prologue, Prologue::Norm { .. });
-        if normed {
-            text.push_str("  var squares = 0.0;\n");
-        }
-        if staged || normed {
-            let rounds: Vec<usize> = (0..n_quads.div_ceil(threads)).collect();
-            for some in rounds.chunks(4) {
-                for &k in some {
-                    let _ = writeln!(
-                        text,
-                        "  let i{k} = min(t + {}u, N_UNITS * 8u - 1u);\n  let q{k} = {}(i{k});",
-                        k * threads,
-                        if normed { "input" } else { "x_quad" }
-                    );
-                    if normed && staged {
-                        let _ = writeln!(text, "  let n{k} = norm_quad(i{k});");
-                    }
-                }
-                for &k in some {
-                    let whole = (k + 1) * threads <= n_quads;
-                    let _ = match whole {
-                        true => writeln!(text, "  {{"),
-                        false => writeln!(text, "  if (t + {}u < N_UNITS * 8u) {{", k * threads),
-                    };
-                    if normed {
-                        let _ = writeln!(text, "    squares += dot(q{k}, q{k});");
-                    }
-                    if staged {
-                        let norm = if normed { format!(" * n{k}") } else { String::new() };
-                        let _ = writeln!(text, "    stage(i{k}, q{k}{norm});");
-                    }
-                    text.push_str("  }\n");
+/// Text that stages x of `n_units` units, a thread's loads before its stores, and sums its squares for a norm.
+pub(super) fn stage(text: &mut String, (n_units, threads): (usize, usize), normed: bool, staged: bool) {
+    let n_quads = n_units * 8;
+    if normed {
+        text.push_str("  var squares = 0.0;\n");
+    }
+    if staged || normed {
+        let rounds: Vec<usize> = (0..n_quads.div_ceil(threads)).collect();
+        for some in rounds.chunks(4) {
+            for &k in some {
+                let _ = writeln!(
+                    text,
+                    "  let place{k} = min(t + {}u, N_UNITS * 8u - 1u);\n  let x{k} = {}(place{k});",
+                    k * threads,
+                    if normed { "input" } else { "x_quad" }
+                );
+                if normed && staged {
+                    let _ = writeln!(text, "  let norm{k} = norm_quad(place{k});");
                 }
             }
-            if staged {
-                text.push_str("  workgroupBarrier();\n");
+            for &k in some {
+                let whole = (k + 1) * threads <= n_quads;
+                let _ = match whole {
+                    true => writeln!(text, "  {{"),
+                    false => writeln!(text, "  if (t + {}u < N_UNITS * 8u) {{", k * threads),
+                };
+                if normed {
+                    let _ = writeln!(text, "    squares += dot(x{k}, x{k});");
+                }
+                if staged {
+                    let norm = if normed { format!(" * norm{k}") } else { String::new() };
+                    let _ = writeln!(text, "    stage(place{k}, x{k}{norm});");
+                }
+                text.push_str("  }\n");
             }
         }
-        if normed {
-            text.push_str("  sum_squares(t, size, squares);\n");
+        if staged {
+            text.push_str("  workgroupBarrier();\n");
         }
+    }
+    if normed {
+        text.push_str("  sum_squares(t, size, squares);\n");
     }
 }
 
@@ -272,20 +300,30 @@ pub(super) fn across(caps: Caps) -> &'static str {
     }
 }
 
-/// `input`: quad `i` of what is at `p.x`.
-pub(super) fn input(n_cols: usize) -> &'static str {
-    if n_cols.is_multiple_of(UNIT) { INPUT_WHOLE } else { INPUT_RAGGED }
+/// `beside`: quad `i` of the hidden state's change since it was written, in `n_partials` rows of sums.
+fn beside(n_partials: usize) -> String {
+    let quads: Vec<_> = (0..n_partials).map(|k| format!("scratch[at + {k}u * row]")).collect();
+    format!(
+        "fn beside(i: u32) -> vec4<f32> {{\n  let at = p.partials / 4u + i;\n  let row = p.partial_stride / 4u;\n  \
+         return {};\n}}",
+        quads.join(" + ")
+    )
 }
 
-const INPUT_WHOLE: &str = "fn input(i: u32) -> vec4<f32> { return scratch[p.x / 4u + i]; }";
-// Zero past the end: what lies behind it in the buffer belongs to others.
-const INPUT_RAGGED: &str = "
-fn input(i: u32) -> vec4<f32> {
-  let k = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
-  return select(vec4<f32>(0.0), scratch[p.x / 4u + i], k < vec4<u32>(N_COLS));
-}";
+/// `input`: quad `i` of what is at `p.x`, with what is `beside` it or without.
+pub(super) fn input(n_cols: usize, beside: bool) -> String {
+    let quad = if beside { "scratch[p.x / 4u + i] + beside(i)" } else { "scratch[p.x / 4u + i]" };
+    match n_cols.is_multiple_of(UNIT) {
+        true => format!("fn input(i: u32) -> vec4<f32> {{ return {quad}; }}"),
+        // Zero past the end: what lies behind it in the buffer belongs to others.
+        false => format!(
+            "fn input(i: u32) -> vec4<f32> {{\n  let k = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);\n  \
+             return select(vec4<f32>(0.0), {quad}, k < vec4<u32>(N_COLS));\n}}"
+        ),
+    }
+}
 
-const STAGED: &str = "
+pub(super) const STAGED: &str = "
 var<workgroup> staged: array<vec4<f32>, N_UNITS * 8u>;
 fn stage(i: u32, v: vec4<f32>) { staged[i ^ (i / 8u % 4u)] = v * x_factor(i); }
 fn x_unit(u: u32, turn: vec4<u32>) -> array<vec4<f32>, 8> {

@@ -13,7 +13,7 @@ use super::Kernel;
 use super::gemm::suffix;
 use super::matvec::{Epilogue, Prologue, across, input};
 use super::matvec_shape::Shape;
-use super::matvec_walk::Walk;
+use super::matvec_walk::{self, Walk};
 use crate::device::Caps;
 use crate::layout::{BLOCK, GROUP, UNIT, UnitWords, WeightsAt};
 use crate::shader::Shader;
@@ -32,6 +32,12 @@ const LEAST_COLS: usize = 2048;
 const LEAST_COLS_OF_ROWS: usize = 512;
 /// Quads that a thread loads of X before it stores them.
 const STAGED_AT_ONCE: usize = 8;
+
+/// Weights that it takes.
+pub(crate) const QUANTISED: [TensorType; 10] = {
+    use TensorType::{Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+    [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K]
+};
 
 /// Whether rows in 8 bits are faster than floats, where the device has instructions for them.
 pub(crate) fn pays(n_cols: usize, n_tokens: usize) -> bool {
@@ -181,7 +187,7 @@ impl MatvecInt8 {
     fn walk(&self) -> Walk {
         let quads = UnitWords::of(self.ty).quads;
         let (n_units, n_tokens) = (self.n_units(), self.n_tokens);
-        Walk { shape: self.shape, n_units, n_tokens, epilogue: self.epilogue, quads }
+        Walk { shape: self.shape, n_units, n_tokens, epilogue: self.epilogue, beside: false, quads }
     }
 
     /// Units of X that are staged at a time.
@@ -224,6 +230,7 @@ impl MatvecInt8 {
             .constant("OUT_BLOCKS", self.shape.out_blocks())
             .text(include_str!("matvec_int8.wgsl"))
             .text(include_str!("../shared/slices.wgsl"))
+            .text(matvec_walk::WEIGHT_BLOCK)
             .bindings()
             .decoder(self.ty)
             .words_decoder(self.ty)
@@ -231,7 +238,7 @@ impl MatvecInt8 {
         let shader = match self.input {
             Input::Rounded => shader,
             Input::Own(prologue) => {
-                self.own_input(shader.text(input(self.n_cols)).round_half(caps), prologue)
+                self.own_input(shader.text(&input(self.n_cols, false)).round_half(caps), prologue)
             }
         };
         shader.text(&self.main(caps)).finish()

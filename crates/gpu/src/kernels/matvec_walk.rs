@@ -15,6 +15,8 @@ pub(super) struct Walk {
     /// Rows of x.
     pub(super) n_tokens: usize,
     pub(super) epilogue: Epilogue,
+    /// Whether what is added to has sums beside it.
+    pub(super) beside: bool,
     /// Quads of weights of a unit.
     pub(super) quads: usize,
 }
@@ -57,9 +59,10 @@ impl Walk {
             }
         });
         if self.epilogue == Epilogue::Add {
+            let beside = if self.beside { " + beside(row / 4u)" } else { "" };
             let _ = writeln!(
                 text,
-                "  var old = vec4<f32>(0.0);\n  if (t < {}u) {{ old = scratch[y]; }}",
+                "  var old = vec4<f32>(0.0);\n  if (t < {}u) {{ old = scratch[y]{beside}; }}",
                 self.outputs_of_a_workgroup()
             );
         }
@@ -212,3 +215,8 @@ impl Walk {
         text.push_str("  }\n");
     }
 }
+
+/// What a kernel with a walk says of its weights.
+pub(super) const WEIGHT_BLOCK: &str = "
+// The block of weights of output block `out`, in the tensor's group `g` of those that take turns.
+fn weight_block(out: u32, g: u32) -> u32 { return (out / 4u * GROUPS + g) * 4u + out % 4u; }";

@@ -16,8 +16,10 @@
 pub(crate) mod ahead;
 pub(crate) mod argmax;
 pub(crate) mod attend;
+pub(crate) mod attend_hidden;
 pub(crate) mod attend_matrix;
 pub(crate) mod attend_prompt;
+mod attend_walk;
 pub(crate) mod copy;
 pub(crate) mod draw;
 pub(crate) mod embed;
@@ -62,6 +64,7 @@ pub(crate) enum Kernel {
     Draw(draw::Draw),
     RopeKv(rope_kv::RopeKv),
     Attend(attend::Attend),
+    AttendHidden(attend_hidden::AttendHidden),
     AttendPrompt(attend_prompt::AttendPrompt),
     AttendMatrix(attend_matrix::AttendMatrix),
     MergeAttention(merge_attention::MergeAttention),
@@ -87,6 +90,7 @@ impl Kernel {
             Self::Draw(kernel) => kernel.name(),
             Self::RopeKv(kernel) => kernel.name(),
             Self::Attend(kernel) => kernel.name(),
+            Self::AttendHidden(kernel) => kernel.name(),
             Self::AttendPrompt(kernel) => kernel.name(),
             Self::AttendMatrix(kernel) => kernel.name(),
             Self::MergeAttention(kernel) => kernel.name(),
@@ -121,6 +125,7 @@ impl Kernel {
             Self::Draw(kernel) => kernel.source(caps),
             Self::RopeKv(kernel) => kernel.source(),
             Self::Attend(kernel) => kernel.source(caps),
+            Self::AttendHidden(kernel) => kernel.source(caps),
             Self::AttendPrompt(kernel) => kernel.source(),
             Self::AttendMatrix(kernel) => kernel.source(),
             Self::MergeAttention(kernel) => kernel.source(caps),

@@ -94,5 +94,5 @@ fn head_scale(t: u32, at: u32) -> f32 {
   workgroupBarrier();
   var sum = 0.0;
   for (var i = 0u; i < LANES; i += 1u) { sum += squares[t / LANES * LANES + i]; }
-  return inverseSqrt(sum / f32(HEAD_DIM) + EPS);
+  return inverseSqrt(sum / f32(HEAD_DIM) + HEAD_EPS);
 }";

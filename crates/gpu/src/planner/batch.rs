@@ -283,8 +283,11 @@ impl Planner<'_> {
 
     fn attend_run(&self, kernel: AttendPrompt, i: usize, row: usize, run: &Run) -> Step {
         let (r, spec) = (&self.regions, self.spec);
-        let (kernel, buffer, ahead) = match (self.ahead(i), kernel.with_ahead()) {
-            (Some((buffer, ahead)), Some(with)) => (with, buffer, ahead.in_grid(kernel.tiles(run.n_rows))),
+        let (kernel, buffer, ahead) = match (self.ahead(i, |layer| layer.attn_output[0]), kernel.with_ahead())
+        {
+            (Some((buffer, ahead)), Some(with)) => {
+                (with, buffer, ahead.in_grid(attend::AHEAD_GROUPS, kernel.tiles(run.n_rows)))
+            }
             _ => (kernel, 0, Ahead::default()),
         };
         let params = attend_prompt::Params {

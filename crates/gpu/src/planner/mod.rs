@@ -1,5 +1,6 @@
 //! From a spec and its placed tensors to plans.
 
+mod attention;
 mod batch;
 mod choose;
 mod int8;
@@ -16,7 +17,7 @@ use crate::options::Activations;
 use crate::plan::{Role, What};
 use crate::regions::Regions;
 use crate::tables::Tables;
-use crate::tensors::{Part, Tensors};
+use crate::tensors::{Layer, Part, Tensors};
 use model::ModelSpec;
 
 /// What plans are made from.
@@ -31,6 +32,8 @@ pub(crate) struct Planner<'a> {
     /// What products of few rows are made of; `Auto`: of 8 bits where that pays.
     pub(crate) activations: Activations,
     pub(crate) regions: Regions,
+    /// A token's attention in steps of its own, which leave everything to be read.
+    pub(crate) apart: bool,
 }
 
 impl Planner<'_> {
@@ -39,12 +42,12 @@ impl Planner<'_> {
         Rotation::new(spec.rope.pairing, spec.rope.n_rot(), spec.qk_norm.then_some(spec.rms_eps))
     }
 
-    /// What is worth bringing near while layer `i` attends: the weights that are read from then on until the next layer does, with
-    /// their buffer.
-    fn ahead(&self, i: usize) -> Option<(usize, Ahead)> {
+    /// What is worth bringing near while layer `i` attends: the weights that are read from then on, beginning with `from`, until the
+    /// next layer does, with their buffer.
+    fn ahead(&self, i: usize, from: impl Fn(&Layer) -> Part) -> Option<(usize, Ahead)> {
         let layers = &self.tensors.layers;
-        let first = layers[i].attn_output.first()?.placed;
-        let end = layers.get(i + 1).map_or(&self.tensors.output, |next| &next.attn_output).first()?.placed;
+        let first = from(&layers[i]).placed;
+        let end = layers.get(i + 1).map_or(*self.tensors.output.first()?, &from).placed;
         let head_norms = layers[i].head_norms.map_or(first.buffer, |(buffer, _)| buffer);
         if [end.buffer, head_norms] != [first.buffer; 2] {
             return None;

@@ -1,15 +1,13 @@
 //! The plan of one token: matrix-vector products with everything that comes before and after them fused in.
 
 use super::{Planner, product_of};
-use crate::kernels::ahead::Ahead;
-use crate::kernels::attend::{self, Attend, Output, Queries};
 use crate::kernels::embed::{self, Embed, Ids};
 use crate::kernels::matvec::{self, Epilogue, Matvec, Prologue};
 use crate::kernels::matvec_int8::Input;
 use crate::kernels::silu_mul::{self, SiluMul};
 use crate::plan::{Plan, Role, Step, What};
-use crate::regions::{Region, heads};
-use crate::tensors::{GateUp, Layer, Part, qkv_starts};
+use crate::regions::Region;
+use crate::tensors::{GateUp, Layer, Part};
 use bytemuck::Zeroable;
 
 impl Planner<'_> {
@@ -65,65 +63,23 @@ impl Planner<'_> {
             self.token_products(plan, (role, Some(i)), parts, prologue, epilogue, from_to);
         };
         let norm = self.norm();
-        products(plan, Role::AttnQkv, &layer.qkv, norm, Epilogue::Store, [x, r.qkv]);
-        self.token_attention(plan, i, layer, splits);
-        let heads = heads(self.spec);
-        let (merge, attended) = match self.token_attended(layer, splits) {
-            Output::Normalised => (Prologue::Plain, r.attended),
-            Output::Rounded => (Prologue::Plain, r.attended.in_8_bits(true)),
-            Output::States => (Prologue::Merge { heads, splits }, Region { at: r.states, ..r.attended }),
-        };
-        products(plan, Role::AttnOutput, &layer.attn_output, merge, Epilogue::Add, [attended, x]);
+        let n_sums = self.attention(plan, i, layer, splits);
+        // What O adds may still lie beside the hidden state, until down writes it anew.
+        let summed = x.beside(n_sums);
         match &layer.gate_up {
             GateUp::Fused(parts) => {
-                products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [x, r.gated]);
+                products(plan, Role::FfnGateUp, parts, norm, Epilogue::SiluMul, [summed, r.gated]);
             }
             GateUp::Apart { gate, up } => {
-                products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [x, r.gated]);
-                products(plan, Role::FfnUp, up, norm, Epilogue::Store, [x, r.up]);
+                products(plan, Role::FfnGate, gate, norm, Epilogue::Store, [summed, r.gated]);
+                products(plan, Role::FfnUp, up, norm, Epilogue::Store, [summed, r.up]);
                 plan.steps.push(self.silu_mul(i, 1));
             }
         }
-        products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [r.gated, x]);
+        products(plan, Role::FfnDown, &layer.ffn_down, Prologue::Plain, Epilogue::Add, [r.gated, summed]);
     }
 
-    /// What attention leaves. States are put together, and rounded, by the product with O.
-    fn token_attended(&self, layer: &Layer, splits: usize) -> Output {
-        Output::of(heads(self.spec), splits).in_8_bits(self.rounds_attended(&layer.attn_output, 1))
-    }
-
-    fn token_attention(&self, plan: &mut Plan, i: usize, layer: &Layer, splits: usize) {
-        let (r, spec, heads) = (&self.regions, self.spec, heads(self.spec));
-        let [q, k, v, stride] = qkv_starts(spec).map(|n| n as u32);
-        let output = self.token_attended(layer, splits);
-        let kernel = Attend::new(heads, Queries::Fused(self.rotation()), output).of_parts(splits);
-        let (buffer, [q_norm, k_norm]) = layer.head_norms.unwrap_or((0, [0, 0]));
-        let (kernel, buffer, ahead) = match self.ahead(i) {
-            Some((buffer, ahead)) => (kernel.with_ahead(), buffer, ahead.in_grid(splits)),
-            None => (kernel, buffer, Ahead::default()),
-        };
-        let params = attend::Params {
-            q: r.qkv.at + q,
-            k: r.qkv.at + k,
-            v: r.qkv.at + v,
-            stride,
-            out: if output == Output::States { r.states } else { r.attended.at },
-            out_stride: r.attended.stride,
-            kv: self.kv[i].1,
-            rope: self.tables.rope,
-            q_norm,
-            k_norm,
-            table: self.tables.blocks,
-            splits: splits as u32,
-            ahead,
-            ..attend::Params::zeroed()
-        };
-        let what = What::new(Role::Attn, Some(i), [spec.q_dim() + 2 * spec.kv_dim(), spec.q_dim()]);
-        let step = Step::new(kernel.kernel(), what, &params, kernel.grid(1, splits, ahead));
-        plan.steps.push(step.with_weights(buffer).with_kv(self.kv[i].0).with_position_at(11));
-    }
-
-    fn norm(&self) -> Prologue {
+    pub(super) fn norm(&self) -> Prologue {
         Prologue::Norm { eps_bits: self.spec.rms_eps.to_bits() }
     }
 
@@ -144,8 +100,18 @@ impl Planner<'_> {
             let input = if x.rounded { Input::Rounded } else { Input::Own(prologue) };
             let step = self.int8_step(what, part, (input, epilogue), [x, y], 1).unwrap_or_else(|| {
                 let kernel = Matvec::new(p.ty, p.n_cols, p.n_groups, prologue, epilogue, self.caps);
+                let kernel = kernel.beside(x.n_sums.max(y.n_sums));
+                let (sums, first) = (self.regions.head_sums, if y.n_sums > 0 { part.first } else { 0 });
                 let (norm, bias) = (part.norm / 4, part.bias.unwrap_or(0));
-                let params = matvec::Params { weights: p.at, x: x.at, y: y.at + part.first, norm, bias };
+                let params = matvec::Params {
+                    weights: p.at,
+                    x: x.at,
+                    y: y.at + part.first,
+                    norm,
+                    bias,
+                    partials: sums.at + first,
+                    partial_stride: sums.stride,
+                };
                 Step::new(kernel.kernel(), what, &params, kernel.grid(p.n_groups))
             });
             plan.steps.push(step.with_weights(p.buffer));

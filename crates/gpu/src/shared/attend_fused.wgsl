@@ -12,15 +12,15 @@ fn turned_eight(row: Row, at: u32, norm: u32, scale: f32, t: u32, size: u32) -> 
   return Eight(by * low, by * high);
 }
 fn query(row: Row, wg: vec3<u32>, head: u32, t: u32, size: u32) -> Eight {
-  return turned_eight(row, p.q + head * HEAD_DIM, p.q_norm, SCALE, t, size);
+  return turned_eight(row, query_at(head), p.q_norm, SCALE, t, size);
 }
 
 // The row's own key and value.
 struct Own { key: vec4<u32>, value: vec4<u32> }
 fn own_of(row: Row, wg: vec3<u32>, kv_head: u32, t: u32, size: u32) -> Own {
   let lane = min(t % TEAM, LANES - 1u);
-  let k = turned_eight(row, p.k + kv_head * HEAD_DIM, p.k_norm, 1.0, t, size);
-  let v = p.v + kv_head * HEAD_DIM;
+  let k = turned_eight(row, own_at(kv_head).x, p.k_norm, 1.0, t, size);
+  let v = own_at(kv_head).y;
   let own = Own(halves(k.low, k.high), halves(head_quad(v, 2u * lane), head_quad(v, 2u * lane + 1u)));
   // The last part of each key head's first workgroup appends them.
   if (wg.x * SHARED % GROUP == 0u && wg.y + 1u == splits() && t < LANES) {

@@ -1,26 +1,23 @@
 // What threads that share rows make of their sums.
 // Sums over 4 slices each: [OUT_BLOCKS, SUMS (row groups and rows of x), SLICES / 4, 8 rows].
 var<workgroup> partials: array<f32, OUT_BLOCKS * SUMS * SLICES * 2u>;
-var<workgroup> pool: array<f32, THREADS>;
-
-// The block of weights of output block `out`, in the tensor's group `g` of those that take turns.
-fn weight_block(out: u32, g: u32) -> u32 { return (out / 4u * GROUPS + g) * 4u + out % 4u; }
+var<workgroup> slice_pool: array<f32, THREADS>;
 
 // Sums of threads 8 apart, 4 of them, and of 32 threads; for small subgroups, or none. The first of them has the result.
 fn pooled_slices(t: u32, v: f32) -> f32 {
   workgroupBarrier();
-  pool[t] = v;
+  slice_pool[t] = v;
   workgroupBarrier();
   let at = t / 32u * 32u + t % 8u;
-  return (pool[at] + pool[at + 8u]) + (pool[at + 16u] + pool[at + 24u]);
+  return (slice_pool[at] + slice_pool[at + 8u]) + (slice_pool[at + 16u] + slice_pool[at + 24u]);
 }
 fn pooled(t: u32, v: f32) -> f32 {
   let a = pooled_slices(t, v);
   workgroupBarrier();
-  pool[t] = a;
+  slice_pool[t] = a;
   workgroupBarrier();
   var sum = 0.0;
-  for (var i = 0u; i < 8u; i += 1u) { sum += pool[t / 32u * 32u + i]; }
+  for (var i = 0u; i < 8u; i += 1u) { sum += slice_pool[t / 32u * 32u + i]; }
   return sum;
 }
 

@@ -72,7 +72,7 @@ impl Job {
             (run(1, kernel, nothing), run(1, kernel, nothing), run(0, kernel, nothing));
         let unused = (self.out + self.len() + GUARD - 4) as u32;
         let n_ahead = (memory.weights.len() / 8 - 1) as u32;
-        let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(self.splits);
+        let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(60, self.splits);
         let beside = run(1, kernel.with_ahead(), ahead);
         let rounds = self.output == Output::Normalised && self.heads.whole_units();
         let rounded = rounds.then(|| run(1, of(Output::Rounded), nothing));

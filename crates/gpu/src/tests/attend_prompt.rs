@@ -68,7 +68,7 @@ fn check_scaled(
     }
     if let Some(kernel) = kernel.with_ahead() {
         let unused = (out + n_rows * out_stride + GUARD - 4) as u32;
-        let ahead = Ahead { ahead: 1, n_ahead: 501, columns: 0, unused }.in_grid(kernel.tiles(n_rows));
+        let ahead = Ahead { ahead: 1, n_ahead: 501, columns: 0, unused }.in_grid(60, kernel.tiles(n_rows));
         let beside = run(1, kernel, ahead);
         assert!(after.scratch == beside.scratch, "{what}: bringing weights near changes the result");
     }

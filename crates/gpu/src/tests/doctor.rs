@@ -1,7 +1,7 @@
 //! The examination passes on the device of the tests, and finds what there is to find.
 
-use crate::doctor::examine;
-use crate::{AdapterChoice, GpuOptions};
+use crate::doctor::{check_types, examine};
+use crate::{Activations, AdapterChoice, GpuOptions};
 use gguf::TensorType;
 
 #[test]
@@ -24,11 +24,23 @@ fn software_vulkan_is_well() {
         ("dispatch, independent", "us"),
         ("dispatch, recorded", "us"),
         ("submit", "us"),
-        ("1 row, blk.0.attn_qkv [576]->[960]", "GB/s"),
+        ("1 row, blk.0.attn [576]->[576]", "us"),
+        ("1 row, blk.0.ffn_down [1536]->[576]", "GB/s"),
         ("1 row, output [576]->[49152]", "GB/s"),
         ("8 rows, all products, gain per row", "x"),
         ("512 rows, blk.0.ffn_down", "TFLOP/s"),
     ] {
         assert!(value(name, unit) > 0.0, "{name}: {}", value(name, unit));
     }
+}
+
+#[test]
+fn what_is_made_in_8_bits_is_compared_with_what_rounds_alike() {
+    let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
+    let options = GpuOptions { adapter, activations: Activations::Int8, ..GpuOptions::default() };
+    let checks = check_types(&options, &[TensorType::Q4_0]).unwrap().1;
+    let [floats, rounded] = &checks[..] else { panic!("{checks:?}") };
+    assert!(floats.fault.is_none() && rounded.fault.is_none(), "{checks:?}");
+    assert_eq!((&floats.name[..], &rounded.name[..]), ("Q4_0", "Q4_0 in 8 bits"));
+    assert!(rounded.distance > 0.0, "{checks:?}");
 }

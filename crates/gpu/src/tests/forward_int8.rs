@@ -1,7 +1,7 @@
 //! Whole passes whose products of few rows are made of activations in 8 bits, against the reference that rounds as they do.
 
 use super::forward::{OWN, options};
-use super::matvec_int8::QUANTISED;
+use crate::kernels::matvec_int8::QUANTISED;
 use crate::{Activations, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{ForwardPass, ModelSpec, Reference, Rounding, Row, Weights};

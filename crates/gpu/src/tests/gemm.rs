@@ -110,6 +110,7 @@ fn tiles_grow_with_the_work() {
         max_binding: 128 << 20,
         matrices: None,
         ahead_bytes: 0,
+        wide: false,
     };
     let pick = |n_tokens, n_rows: usize| Tile::pick(n_tokens, n_rows / 32, caps);
     // 8 B: gate and up of 512 tokens; the output projection of 64.

@@ -87,6 +87,8 @@ impl Case {
             y: y as u32,
             norm: norm_at / 4,
             bias: bias_at,
+            partials: 0,
+            partial_stride: 0,
         };
         let rest = vec![0; 4];
         let memory = Memory { weights, kv: rest.clone(), scratch, tables: rest.clone(), tokens: rest };
@@ -104,6 +106,38 @@ impl Case {
                 *slack = if near { scale } else { 0.0 };
                 *x = exact.round() * scale;
             }
+        }
+        self
+    }
+
+    /// With the hidden state, which is read as x by a norm and else added to, in a row of its own and `n` of sums. All are multiples of
+    /// 2^-10, so that nothing depends on the order in which they are added.
+    fn beside(mut self, random: &mut Random, prologue: Prologue, n: usize) -> Self {
+        let dyadic = |v: f32| (v * 1024.0).round() / 1024.0;
+        let (at, len) = match prologue {
+            Prologue::Norm { .. } => (self.params.x, self.cols),
+            _ => (self.params.y, self.old.len()),
+        };
+        let at = at as usize;
+        let mut hidden =
+            floats(&self.memory.scratch[at..at + len]).into_iter().map(dyadic).collect::<Vec<f32>>();
+        let stride = len.next_multiple_of(32) + 32;
+        self.params.partials = self.memory.scratch.len().next_multiple_of(4) as u32;
+        self.params.partial_stride = stride as u32;
+        self.memory.scratch[at..at + len].copy_from_slice(&words(&hidden));
+        self.memory.scratch.resize(self.params.partials as usize + n * stride, POISON);
+        for row in self.memory.scratch[self.params.partials as usize..].chunks_mut(stride) {
+            let sums: Vec<f32> = random.vector(len, 3.0).into_iter().map(dyadic).collect();
+            row[..len].copy_from_slice(&words(&sums));
+            hidden.iter_mut().zip(&sums).for_each(|(h, s)| *h += s);
+        }
+        self.memory.scratch.resize(self.memory.scratch.len() + GUARD, POISON);
+        match prologue {
+            Prologue::Norm { eps_bits } => {
+                let norm = floats(&self.memory.weights[4 * self.params.norm as usize..][..len]);
+                self.x = normed(&hidden, eps_bits, &norm);
+            }
+            _ => self.old = hidden,
         }
         self
     }
@@ -144,7 +178,7 @@ impl Case {
 
     pub(super) fn check(&self, what: &str, epilogue: Epilogue, after: &Memory) {
         let y = self.params.y as usize;
-        let end = self.memory.scratch.len() - GUARD;
+        let end = y + self.old.len();
         for (i, got) in floats(&after.scratch[y..end]).into_iter().enumerate() {
             let (product, bound) = self.product(i);
             let (value, bound) = match epilogue {
@@ -180,16 +214,21 @@ fn input(random: &mut Random, cols: usize, prologue: Prologue, norm: &[f32]) -> 
         }
         Prologue::Norm { eps_bits } => {
             let x = random.vector(cols, 3.0);
-            let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / cols as f64;
-            let scale = 1.0 / (mean + f64::from(f32::from_bits(eps_bits))).sqrt();
-            let normed = x.iter().zip(norm).map(|(&x, &w)| f64::from(x) * f64::from(w) * scale);
-            (x.clone(), normed.collect())
+            let normed = normed(&x, eps_bits, norm);
+            (x, normed)
         }
         Prologue::Merge { heads, splits } => {
             assert_eq!(heads.width(), cols);
             states(random, heads, splits)
         }
     }
+}
+
+/// RMSNorm.
+fn normed(x: &[f32], eps_bits: u32, norm: &[f32]) -> Vec<f64> {
+    let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
+    let scale = 1.0 / (mean + f64::from(f32::from_bits(eps_bits))).sqrt();
+    x.iter().zip(norm).map(|(&x, &w)| f64::from(x) * f64::from(w) * scale).collect()
 }
 
 /// States of attention in parts, some without keys, and what they come to.
@@ -236,12 +275,17 @@ fn check(
         Some(shape) => Matvec::with_shape(ty, size.1, prologue, epilogue, shape),
         None => Matvec::new(ty, size.1, case.tensor.areas.n_groups(), prologue, epilogue, labs[0].caps),
     };
+    check_case(labs, &what, &case, kernel);
+}
+
+fn check_case(labs: &mut [Lab; 2], what: &str, case: &Case, kernel: Matvec) {
+    let epilogue = kernel.epilogue;
     let [checked, unchecked] = labs;
     let after = case.run(unchecked, kernel);
-    case.check(&what, epilogue, &after);
+    case.check(what, epilogue, &after);
     assert!(case.run(unchecked, kernel).scratch == after.scratch, "{what}: another run, another result");
     let other = case.run(checked, kernel);
-    case.check(&what, epilogue, &other);
+    case.check(what, epilogue, &other);
     assert!(other.scratch == after.scratch || !checked.exact(), "{what}: checks change the result");
 }
 
@@ -313,6 +357,25 @@ fn states_of_attention_are_merged_on_the_way_in() {
     ] {
         let prologue = Prologue::Merge { heads, splits };
         check(labs, 3, TensorType::Q4_0, (64, heads.width()), (prologue, Epilogue::Add), None);
+    }
+}
+
+#[test]
+fn sums_beside_the_hidden_state_are_added_where_it_is_read() {
+    let labs = &mut labs();
+    for (i, (ty, (rows, cols), prologue, epilogue, n)) in [
+        (TensorType::Q4_0, (128, 576), NORM, Epilogue::SiluMul, 9),
+        (TensorType::F32, (64, 91), NORM, Epilogue::Store, 3),
+        (TensorType::Q8_0, (96, 1536), Prologue::Plain, Epilogue::Add, 9),
+        (TensorType::Q6_K, (576, 256), Prologue::Plain, Epilogue::Add, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let random = &mut Random::new(40 + i as u64);
+        let case = Case::new(random, ty, (rows, cols), prologue, epilogue).beside(random, prologue, n);
+        let kernel = Matvec::new(ty, cols, case.n_groups(), prologue, epilogue, labs[0].caps).beside(n);
+        check_case(labs, &format!("{ty} {cols} beside {n}"), &case, kernel);
     }
 }
 

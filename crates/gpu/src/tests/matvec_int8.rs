@@ -6,13 +6,12 @@ use super::rows::{Case, Problem};
 use super::{Lab, Memory};
 use crate::device::Caps;
 use crate::kernels::matvec::{Epilogue, Prologue};
-use crate::kernels::matvec_int8::{Input, MOST_TOKENS, MatvecInt8, Params};
+use crate::kernels::matvec_int8::{Input, MOST_TOKENS, MatvecInt8, Params, QUANTISED};
 use crate::kernels::matvec_shape::Shape;
 use crate::pipeline::Checks;
-use gguf::TensorType::{self, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0};
+use gguf::TensorType::{self, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
 use testkit::Random;
 
-pub(super) const QUANTISED: [TensorType; 10] = [Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K];
 const EPILOGUES: [Epilogue; 4] = [Epilogue::Store, Epilogue::StoreBiased, Epilogue::Add, Epilogue::SiluMul];
 
 /// One row: with checks, without, and once more.

@@ -7,6 +7,7 @@
 
 mod argmax;
 mod attend;
+mod attend_hidden;
 mod attend_prompt;
 mod copy;
 mod device_memory;

@@ -24,19 +24,12 @@ fn a_profile_has_every_kind_of_step_and_what_is_around_them() {
             .map(|part| format!("prompt of 12, {part}"))
             .into_iter()
             .chain(
-                ["3 x attn_qkv", "3 x rope_kv", "3 x attn ", "3 x ffn_down", "1 x output"]
+                ["3 x attn_qkv", "3 x attn ", "3 x ffn_down", "1 x output"]
                     .map(|step| format!("prompt of 12, {step}")),
             )
             .chain(
-                [
-                    "whole",
-                    "3 x attn_qkv",
-                    "3 x attn ",
-                    "3 x attn_output",
-                    "3 x ffn_gate_up",
-                    "1 x next_token",
-                ]
-                .map(|step| format!("token at 3, {step}")),
+                ["whole", "3 x attn ", "3 x ffn_gate_up", "3 x ffn_down", "1 x next_token"]
+                    .map(|step| format!("token at 3, {step}")),
             )
     {
         assert!(value(&name) > 0.0, "{name}");

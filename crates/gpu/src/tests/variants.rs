@@ -6,6 +6,7 @@ use crate::device::{Caps, MatrixSize};
 use crate::kernels::Kernel;
 use crate::kernels::argmax::Argmax;
 use crate::kernels::attend::{Attend, Output, Queries};
+use crate::kernels::attend_hidden::AttendHidden;
 use crate::kernels::attend_prompt::AttendPrompt;
 use crate::kernels::copy::Copy;
 use crate::kernels::draw::Draw;
@@ -41,6 +42,7 @@ pub(super) const APPLE: Caps = Caps {
     max_binding: 4 << 30,
     matrices: None,
     ahead_bytes: 0,
+    wide: false,
 };
 /// The least that an adapter must offer.
 pub(super) const LEAST: Caps = Caps {
@@ -50,6 +52,7 @@ pub(super) const LEAST: Caps = Caps {
     max_binding: 128 << 20,
     matrices: None,
     ahead_bytes: 0,
+    wide: false,
 };
 /// An M1 with its matrix units; and those of others.
 pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };
@@ -125,6 +128,7 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
         }
         let norm = Prologue::Norm { eps_bits: EPS.to_bits() };
         all.push(Matvec::new(ty, whole, 4000, norm, epilogue, caps).kernel());
+        all.push(Matvec::new(ty, whole, 64, norm, epilogue, caps).beside(9).kernel());
         for n_cols in [whole, ragged] {
             all.extend(
                 tiles
@@ -133,6 +137,19 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
                     .map(|&tile| Gemm::new(ty, n_cols, epilogue, tile).kernel()),
             );
         }
+    }
+    for (i, (n_cols, splits)) in [(512, 1), (768, 4), (256, 1)].into_iter().enumerate() {
+        let heads = heads(n_cols / 64, n_cols / 128, 64);
+        let eps = (i == 1).then_some(EPS);
+        let rotation = Rotation::new([RopePairing::Adjacent, RopePairing::Halves][i % 2], 64, eps);
+        let kernel = AttendHidden::new(
+            (ty, n_cols),
+            (heads, rotation),
+            (EPS.to_bits(), i > 0),
+            (splits, i == 0),
+            caps,
+        );
+        all.extend(kernel.map(AttendHidden::kernel));
     }
     if let Some(size) = caps.matrices {
         for (i, tile) in gemm_choice::tiles(caps, size).enumerate() {
@@ -233,6 +250,7 @@ fn file(kernel: Kernel) -> &'static str {
         Kernel::Draw(_) => "draw",
         Kernel::RopeKv(_) => "rope_kv",
         Kernel::Attend(_) => "attend",
+        Kernel::AttendHidden(_) => "attend_hidden",
         Kernel::AttendPrompt(_) => "attend_prompt",
         Kernel::AttendMatrix(_) => "attend_matrix",
         Kernel::MergeAttention(_) => "merge_attention",
