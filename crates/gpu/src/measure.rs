@@ -46,6 +46,7 @@ pub fn measure(
     weights: &Weights<'_>,
     options: &GpuOptions,
 ) -> Result<Vec<Measurement>, GpuError> {
+    let n_layers = spec.n_layers;
     let (spec, weights) = one_layer(spec, weights);
     let context_len = options.context_len.max(2 * PROMPT);
     let options = GpuOptions { context_len, ..options.clone() };
@@ -53,7 +54,7 @@ pub fn measure(
         Bench { pass: GpuForwardPass::new(&spec, &weights, &options, &mut |_| ())?, found: vec![] };
     bench.overheads()?;
     let token = bench.token(&weights)?;
-    bench.few_rows(&token)?;
+    bench.few_rows(&token, n_layers)?;
     bench.prompt()?;
     Ok(bench.found)
 }
@@ -91,9 +92,14 @@ impl Bench {
         Ok(())
     }
 
-    /// The steps of a token; microseconds by role.
+    /// The steps of a token, and every product by itself; microseconds of these by role.
     fn token(&mut self, weights: &Weights<'_>) -> Result<Vec<(Role, f64)>, GpuError> {
         let mut plan = self.pass.plans.at(POSITION as usize).clone();
+        let apart = Planner { apart: true, ..self.pass.planner() }.token(1);
+        let known = |role| plan.steps.iter().any(|step| step.what.role == role);
+        let others = apart.steps.into_iter().filter(|step| is_product(step.what.role) && !known(step.what.role));
+        let others: Vec<Step> = others.collect();
+        plan.steps.extend(others);
         let choose = self.pass.planner().choose(&Choice::GREEDY).unwrap_or_default();
         plan.steps.extend(choose.steps);
         self.pass.machine.prepare(&plan.steps)?;
@@ -112,8 +118,8 @@ impl Bench {
         Ok(times)
     }
 
-    /// The products of 2, 4 and 8 rows, and how many tokens they are worth.
-    fn few_rows(&mut self, token: &[(Role, f64)]) -> Result<(), GpuError> {
+    /// The products of 2, 4 and 8 rows, and how many tokens those of a whole model are worth: of all its layers, and its head.
+    fn few_rows(&mut self, token: &[(Role, f64)], n_layers: usize) -> Result<(), GpuError> {
         for n_rows in [2, 4, 8] {
             let (mut one, mut all) = (0.0, 0.0);
             for (what, us) in self.batch(n_rows)? {
@@ -122,8 +128,9 @@ impl Bench {
                     continue;
                 }
                 self.add(format!("{n_rows} rows, {what}"), us, "us");
-                one += single;
-                all += us;
+                let times = if what.layer.is_some() { n_layers as f64 } else { 1.0 };
+                one += times * single;
+                all += times * us;
             }
             self.add(format!("{n_rows} rows, all products, gain per row"), one * n_rows as f64 / all, "x");
         }

@@ -132,6 +132,7 @@ fn lay_out_layer<'a>(
         }
         qkv.extend(parts(placed, starts[run[0]], biases.is_some()));
     }
+    let attn_output = parts(layout.add(&[&layer.attn_output], Order::Joined, &[])?, 0, false);
     let ffn_norm = layer.ffn_norm.decode();
     let gate_up = match layer.ffn_gate.ty == layer.ffn_up.ty {
         true => {
@@ -151,7 +152,7 @@ fn lay_out_layer<'a>(
     Ok(Layer {
         qkv,
         head_norms,
-        attn_output: parts(layout.add(&[&layer.attn_output], Order::Joined, &[])?, 0, false),
+        attn_output,
         gate_up,
         ffn_down: parts(layout.add(&[&layer.ffn_down], Order::Joined, &[])?, 0, false),
     })
