@@ -97,7 +97,8 @@ impl Bench {
         let mut plan = self.pass.plans.at(POSITION as usize).clone();
         let apart = Planner { apart: true, ..self.pass.planner() }.token(1);
         let known = |role| plan.steps.iter().any(|step| step.what.role == role);
-        let others = apart.steps.into_iter().filter(|step| is_product(step.what.role) && !known(step.what.role));
+        let others =
+            apart.steps.into_iter().filter(|step| is_product(step.what.role) && !known(step.what.role));
         let others: Vec<Step> = others.collect();
         plan.steps.extend(others);
         let choose = self.pass.planner().choose(&Choice::GREEDY).unwrap_or_default();

@@ -117,13 +117,14 @@ impl AttendHidden {
         (fits && heads.n_heads <= MOST_HEADS && bytes <= MOST_BYTES).then_some(this)
     }
 
-    /// In how many parts the keys up to one are attended to, of a few heads: what was fastest where it was measured. Where what several
-    /// workgroups make alike costs time it is one, or other kernels do it.
-    pub(crate) fn splits(heads: Heads, keys: usize) -> usize {
+    /// In how many parts the keys up to one are attended to, of a few heads: what was fastest where it was measured; `None` where other
+    /// kernels were. Where what several workgroups make alike costs time it is one, or other kernels do it.
+    pub(crate) fn splits(heads: Heads, keys: usize) -> Option<usize> {
         match keys * heads.head_dim / 64 {
-            ..176 => 1,
-            176..768 => 4,
-            _ => 8,
+            ..176 => Some(1),
+            176..768 => Some(4),
+            768..6144 => Some(8),
+            _ => None,
         }
     }
 

@@ -27,6 +27,9 @@ const SUBGROUPS: usize = 4;
 const SCORE_GRID: (usize, usize) = (2, 2);
 /// Workgroups that leave room on the multiprocessors of the device that this was measured on (H200, 132).
 const FEW_WORKGROUPS: usize = 264;
+/// Rounds whose keys and values are loaded together where there are two teams. Barriers wait for loads that are under way, so that a
+/// load for each round is a wait in each.
+const DEPTH_OF_TEAMS: usize = 2;
 /// Longest heads whose queries stay in matrices.
 const LONGEST_KEPT: usize = 128;
 
@@ -35,6 +38,8 @@ const LONGEST_KEPT: usize = 128;
 pub(crate) struct AttendMatrix {
     heads: Heads,
     teams: usize,
+    /// Rounds whose keys and values are loaded together.
+    depth: usize,
     size: MatrixSize,
     /// Of the output.
     out: Floats,
@@ -49,7 +54,10 @@ impl AttendMatrix {
         // Its matrices begin as zeros by themselves, which Metal's specification does not promise of those of 8.
         let size = caps.matrices.filter(|&size| shared && size != MatrixSize::Eight)?;
         let fits = |this: &Self| this.workgroup_bytes() <= caps.workgroup_memory as usize;
-        let of = |teams| Self { heads, teams, size, out: Floats::F32, ahead: false };
+        let of = |teams| {
+            let depth = if teams > 1 { DEPTH_OF_TEAMS } else { 1 };
+            Self { heads, teams, depth, size, out: Floats::F32, ahead: false }
+        };
         // A second team halves what there is to wait for, where multiprocessors have nothing else to do meanwhile.
         let few = heads.n_heads * n_rows.div_ceil(ROWS) <= FEW_WORKGROUPS;
         [if few { 2 } else { 1 }, 1].map(of).into_iter().find(fits)
@@ -93,20 +101,12 @@ impl AttendMatrix {
             .replace("// <ahead>", if self.ahead { AHEAD } else { "" })
             .replace("// <own subgroup>", if self.size.emulated() { "thread / 32u" } else { "own_subgroup" })
             .replace("// <variables>", &self.variables())
-            .replacen("// <load first keys>", &self.load('k', "0u"), 1)
-            .replacen("// <load values and keys>", &(self.load('v', "0u") + &self.load('k', "1u")), 1)
-            .replacen(
-                "// <load values and keys>",
-                &(self.load('v', "round + 1u") + &self.load('k', "round + 2u")),
-                1,
-            )
-            .replace("// <stage keys>", &self.stage_keys())
-            .replace("// <stage values>", &self.stage_values())
+            .replace("// <load first keys>", &self.load('k', 0, "0u"))
+            .replace("// <stage first keys>", &self.stage_keys(0))
+            .replace("// <load later rounds>", &self.load_rounds("0u"))
+            .replace("// <rounds>", &(0..self.depth).map(|j| self.round(j)).collect::<String>())
             .replace("// <queries>", &self.queries())
             .replace("// <scores>", &self.scores())
-            .replace("// <softmax>", &self.softmax())
-            .replace("// <rescale>", &self.rescale())
-            .replace("// <mix>", &self.mix())
             .replace("// <factors>", if self.teams > 1 { FACTORS_OF_TEAMS } else { FACTORS })
             .replace("// <store>", &self.store());
         let shader = Shader::default().text(self.size.enables());
@@ -116,6 +116,7 @@ impl AttendMatrix {
             .constant("ROWS", ROWS)
             .constant("KEYS", KEYS)
             .constant("TEAMS", self.teams)
+            .constant("DEPTH", self.depth)
             .text(&skeleton)
             .text(&self.arrays())
             .bindings()
@@ -170,8 +171,8 @@ impl AttendMatrix {
 
     fn variables(&self) -> String {
         let mut text = String::new();
-        for i in 0..self.loads() {
-            let _ = writeln!(text, "  var k{i}: vec4<f16>;\n  var v{i}: vec4<f16>;");
+        for (j, i) in (0..self.depth).flat_map(|j| (0..self.loads()).map(move |i| (j, i))) {
+            let _ = writeln!(text, "  var k{j}_{i}: vec4<f16>;\n  var v{j}_{i}: vec4<f16>;");
         }
         for (i, j) in self.sums() {
             let _ = writeln!(text, "  var o{i}_{j}: {};", self.size.result());
@@ -191,35 +192,58 @@ impl AttendMatrix {
         text
     }
 
-    /// The quads of a round's keys (`k`) or values (`v`) into variables.
-    fn load(&self, what: char, round: &str) -> String {
+    /// Round `j` of those whose keys and values are loaded together.
+    fn round(&self, j: usize) -> String {
+        let more = if j + 1 < self.depth { String::new() } else { self.load_rounds("round + 1u") };
+        include_str!("../shared/attend_matrix_round.wgsl")
+            .replace("// <round>", &format!("first_round + {j}u"))
+            .replace("// <stage values>", &self.stage_values(j))
+            .replace("// <stage keys>", &self.stage_keys(j))
+            .replace("// <softmax>", &self.softmax())
+            .replace("// <rescale>", &self.rescale())
+            .replace("// <load later rounds>", &more)
+            .replace("// <mix>", &self.mix())
+            .replace("// <scores>", &self.scores())
+    }
+
+    /// The values of as many rounds as are loaded together, from `round` on, and the keys of those behind each.
+    fn load_rounds(&self, round: &str) -> String {
+        let values = |j| self.load('v', j, &format!("{round} + {j}u"));
+        let keys = |j| self.load('k', j, &format!("{round} + {}u", j + 1));
+        (0..self.depth).map(|j| values(j) + &keys(j)).collect()
+    }
+
+    /// The quads of a round's keys (`k`) or values (`v`) into the variables of number `j`.
+    fn load(&self, what: char, j: usize, round: &str) -> String {
         let values = if what == 'v' { " + 2u * VALUES" } else { "" };
         let mut text = format!(
             "  {{\n  let at = block_at(kv_head, ({round}) * TEAMS + team, last_block){values} + t;\n"
         );
         for i in 0..self.loads() {
-            let _ = writeln!(text, "  {what}{i} = kv_halves[at + {}u];", i * THREADS);
+            let _ = writeln!(text, "  {what}{j}_{i} = kv_halves[at + {}u];", i * THREADS);
         }
         text + "  }\n"
     }
 
-    fn stage_keys(&self) -> String {
+    fn stage_keys(&self, j: usize) -> String {
         (0..self.loads()).fold(String::new(), |mut text, i| {
             let item = format!("(t + {}u)", i * THREADS);
-            let _ =
-                writeln!(text, "  keys[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = k{i};");
+            let _ = writeln!(
+                text,
+                "  keys[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = k{j}_{i};"
+            );
             text
         })
     }
 
     /// What is behind the last key may be anything, and is zeroed: a share of 0 does not make up for it.
-    fn stage_values(&self) -> String {
+    fn stage_values(&self, j: usize) -> String {
         (0..self.loads()).fold(String::new(), |mut text, i| {
             let item = format!("(t + {}u)", i * THREADS);
             let _ = writeln!(
                 text,
                 "  values[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = \
-                 select(vec4<f16>(), v{i}, first_key + {item} / QUADS <= last);"
+                 select(vec4<f16>(), v{j}_{i}, first_key + {item} / QUADS <= last);"
             );
             text
         })

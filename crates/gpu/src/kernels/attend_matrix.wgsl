@@ -62,27 +62,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t
       vec4<f16>(clamped(SCALE * 1.44269504 * head_quad(at, i % QUADS)));
   }
   if (thread == 0u) { rescaled = 0u; }
-  // <stage keys>
-  // <load values and keys>
+  // <stage first keys>
+  // <load later rounds>
   workgroupBarrier();
   // <queries>
   // <scores>
   workgroupBarrier();
-  for (var round = 0u; round < n_rounds; round += 1u) {
-    let first_key = (round * TEAMS + team) * KEYS;
-    // <stage values>
-    // <stage keys>
-    // <softmax>
-    let rescale = workgroupUniformLoad(&rescaled);
-    if (rescale != 0u) {
-      // <rescale>
-      if (thread == 0u) { rescaled = 0u; }
-    }
-    // What comes next is on its way during the products: a barrier before them would wait for it.
-    // <load values and keys>
-    // <mix>
-    // <scores>
-    workgroupBarrier();
+  for (var first_round = 0u; first_round < n_rounds; first_round += DEPTH) {
+    // <rounds>
   }
   // <factors>
   workgroupBarrier();

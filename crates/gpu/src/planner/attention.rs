@@ -48,7 +48,7 @@ impl Planner<'_> {
             let first = self.tensors.layers.first();
             first.is_some_and(|layer| self.attend_hidden(layer, splits).is_some())
         };
-        let hidden = Some(AttendHidden::splits(heads, keys)).filter(has);
+        let hidden = AttendHidden::splits(heads, keys).filter(has);
         Regions::splits(1, hidden.unwrap_or_else(|| attend::splits(heads, keys)))
     }
 
