@@ -221,6 +221,7 @@ impl AttendHidden {
             .constant("START_V", q + kv)
             .constant("SQUARE_PARTS", (self.n_units() * 8).min(self.threads()).div_ceil(32))
             .float("EPS", f32::from_bits(self.eps_bits))
+            .text(&format!("const OWN_ALWAYS = {};", self.sums))
             .text(include_str!("attend_hidden.wgsl"))
             .text(include_str!("../shared/slices.wgsl"))
             .text(include_str!("../shared/norm_quads.wgsl"))

@@ -19,7 +19,7 @@ fn block_of(which: u32, head: u32) -> u32 {
   return select(START_V / 8u, START_K / 8u, which == 1u) * u32(which > 0u) + select(head / GROUP, head, which == 0u) * HEAD_BLOCKS;
 }
 // Only the last part of the keys has the row's own.
-fn has_own(wg: vec3<u32>) -> bool { return wg.y + 1u == splits(); }
+fn has_own(wg: vec3<u32>) -> bool { return OWN_ALWAYS || wg.y + 1u == splits(); }
 fn make(t: u32, head: u32) {
   for (var i = t; i < 3u * HEAD_DIM / 4u; i += THREADS) {
     let row = block_of(i / (2u * HEAD_BLOCKS), head) * 8u + i % (2u * HEAD_BLOCKS) * 4u;

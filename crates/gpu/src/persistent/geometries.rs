@@ -13,11 +13,14 @@ const SMALL_BATCH: (usize, usize) = (32, 4);
 const LARGE_BATCH: (usize, usize) = (4, 1);
 /// How the work of a small model is shared out, by the position from which on it is best: threads, and parts of the keys. Measured on
 /// an H200 with SmolLM-135M: 1, 2, 3 and 8 parts took 274, 278, 286 and 306 us for a token near position 64, 353, 317, 300 and 309
-/// near 320, and 589, 435, 378 and 325 near 1088.
-const SMALL: [(usize, [usize; 2]); 4] = [(0, [256, 1]), (48, [256, 2]), (192, [256, 3]), (384, [384, 8])];
+/// near 320, and 589, 435, 378 and 325 near 1088. Further on 8 parts made 3,073, 2,785, 2,407 and 1,886 tokens a second (at 1024, 2048,
+/// 4096 and 8000), 14 parts 2,982, 2,858, 2,580 and 2,143.
+const SMALL: [(usize, [usize; 2]); 5] =
+    [(0, [256, 1]), (48, [256, 2]), (192, [256, 3]), (384, [384, 8]), (1536, [384, 14])];
 /// The same of a large one. Llama-1B made 2,271 tokens a second so; 2,045 with 8 units a thread, and 2,166 with those of two products;
-/// 2,002 with 256 threads and 8 units of two products in a version before. From where on more parts are better was not measured.
-const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (128, [512, 2]), (384, [512, 4])];
+/// 2,002 with 256 threads and 8 units of two products in a version before. One part made 2,242, 2,190 and 1,984 tokens a second (at 32,
+/// 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
+const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [512, 4])];
 /// Keys in hand at a time.
 const KEYS: usize = 4;
 
