@@ -29,3 +29,12 @@ fn make(t: u32, head: u32) {
 fn head_quad(at: u32, i: u32) -> vec4<f32> { return made[at / 4u + i]; }
 fn query_at(head: u32) -> u32 { return 0u; }
 fn own_at(kv_head: u32) -> vec2<u32> { return vec2<u32>(HEAD_DIM, 2u * HEAD_DIM); }
+// The row's cosines and sines, which are there before the products are.
+var<workgroup> near_angles: array<f32, 2u * N_PAIRS>;
+fn bring_angles(row: Row, t: u32) {
+  for (var i = t; i < 2u * N_PAIRS; i += THREADS) {
+    near_angles[i] = bitcast<f32>(tables[p.rope + row.position * 2u * N_PAIRS + i]);
+  }
+}
+fn angle(i: u32) -> f32 { return near_angles[i]; }
+fn angles_of(row: Row) -> u32 { return 0u; }

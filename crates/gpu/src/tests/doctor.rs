@@ -9,7 +9,8 @@ fn software_vulkan_is_well() {
     let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
     // Software takes seconds to compile the kernels of a type; other tests have the rest.
     let types = [TensorType::Q4_0, TensorType::Q6_K, TensorType::F16];
-    let report = examine(&GpuOptions { adapter, ..GpuOptions::default() }, &types).unwrap();
+    let options = GpuOptions { adapter, activations: Activations::F32, ..GpuOptions::default() };
+    let report = examine(&options, &types).unwrap();
     assert_eq!(report.checks.len(), types.len());
     for check in &report.checks {
         assert!(check.fault.is_none() && check.distance > 0.0, "{check:?}");

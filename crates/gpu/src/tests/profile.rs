@@ -19,21 +19,30 @@ fn a_profile_has_every_kind_of_step_and_what_is_around_them() {
         let found = found.iter().find(|m| m.name.starts_with(name));
         found.unwrap_or_else(|| panic!("{name} among {:?}", found)).value
     };
-    for name in
+    for part in
         ["whole", "host: tell the rows", "host: plan", "host: record and submit", "host: wait for logits"]
-            .map(|part| format!("prompt of 12, {part}"))
-            .into_iter()
-            .chain(
-                ["3 x attn_qkv", "3 x attn ", "3 x ffn_down", "1 x output"]
-                    .map(|step| format!("prompt of 12, {step}")),
-            )
-            .chain(
-                ["whole", "3 x attn ", "3 x ffn_gate_up", "3 x ffn_down", "1 x next_token"]
-                    .map(|step| format!("token at 3, {step}")),
-            )
     {
-        assert!(value(&name) > 0.0, "{name}");
+        assert!(value(&format!("prompt of 12, {part}")) > 0.0, "{part}");
     }
+    // What is done for every layer, by however many kinds of steps: of a prompt the last may be of another than those before.
+    let times = |title: &str, role: &str| -> usize {
+        let kinds = found.iter().filter_map(|m| m.name.strip_prefix(title)?.split_once(" x "));
+        let of_role = kinds.filter(|(_, step)| step.starts_with(&format!("{role} ")));
+        of_role.filter_map(|(n, _)| n.trim().parse::<usize>().ok()).sum()
+    };
+    for (title, role, n) in [
+        ("prompt of 12, ", "attn_qkv", 3),
+        ("prompt of 12, ", "attn", 3),
+        ("prompt of 12, ", "ffn_down", 3),
+        ("prompt of 12, ", "output", 1),
+        ("token at 3, ", "attn", 3),
+        ("token at 3, ", "ffn_gate_up", 3),
+        ("token at 3, ", "ffn_down", 3),
+        ("token at 3, ", "next_token", 1),
+    ] {
+        assert_eq!(times(title, role), n, "{title}{role} among {found:?}");
+    }
+    assert!(value("token at 3, whole") > 0.0);
     // The kinds together are all steps.
     let sum = |title: &str| -> f64 {
         let kinds = found.iter().filter(|m| m.name.starts_with(title) && m.name.contains(" x "));
