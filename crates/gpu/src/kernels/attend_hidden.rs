@@ -191,7 +191,6 @@ impl AttendHidden {
         let floats = self.n_units() * UNIT
             + 6 * self.heads.head_dim * self.slices / 8
             + 3 * self.heads.head_dim
-            + self.heads.head_dim
             + threads
             + threads.div_ceil(32)
             + self.out_rows().0;
@@ -222,7 +221,6 @@ impl AttendHidden {
             .constant("START_V", q + kv)
             .constant("SQUARE_PARTS", (self.n_units() * 8).min(self.threads()).div_ceil(32))
             .float("EPS", f32::from_bits(self.eps_bits))
-            .text(&format!("const OWN_ALWAYS = {};", self.sums))
             .text(include_str!("attend_hidden.wgsl"))
             .text(include_str!("../shared/slices.wgsl"))
             .text(include_str!("../shared/norm_quads.wgsl"))
@@ -236,7 +234,7 @@ impl AttendHidden {
             .text(include_str!("../shared/attend_fused.wgsl"))
             .text(if self.sums { STORE_SUMS } else { STORE_STATE });
         let shader = walk.text(shader, caps, &self.around());
-        let shader = head_scale(self.rotation, self.rotation.text_of(self.heads, shader));
+        let shader = head_scale(self.rotation, self.rotation.text(self.heads, shader));
         walk.main(shader, caps, self.ahead).finish()
     }
 
@@ -265,7 +263,6 @@ impl AttendHidden {
             let _ = writeln!(text, "    {}\n    {}", load(i, 1), load(i, 2));
         }
         text.push_str("  }\n");
-        text.push_str("  bring_angles(row, t);\n");
         stage(&mut text, (self.n_units(), self.threads()), true, true);
         self.load_out(&mut text);
         text

@@ -19,7 +19,7 @@ fn block_of(which: u32, head: u32) -> u32 {
   return select(START_V / 8u, START_K / 8u, which == 1u) * u32(which > 0u) + select(head / GROUP, head, which == 0u) * HEAD_BLOCKS;
 }
 // Only the last part of the keys has the row's own.
-fn has_own(wg: vec3<u32>) -> bool { return OWN_ALWAYS || wg.y + 1u == splits(); }
+fn has_own(wg: vec3<u32>) -> bool { return wg.y + 1u == splits(); }
 fn make(t: u32, head: u32) {
   for (var i = t; i < 3u * HEAD_DIM / 4u; i += THREADS) {
     let row = block_of(i / (2u * HEAD_BLOCKS), head) * 8u + i % (2u * HEAD_BLOCKS) * 4u;
@@ -29,12 +29,3 @@ fn make(t: u32, head: u32) {
 fn head_quad(at: u32, i: u32) -> vec4<f32> { return made[at / 4u + i]; }
 fn query_at(head: u32) -> u32 { return 0u; }
 fn own_at(kv_head: u32) -> vec2<u32> { return vec2<u32>(HEAD_DIM, 2u * HEAD_DIM); }
-// The row's cosines and sines, which are there before the products are.
-var<workgroup> near_angles: array<f32, 2u * N_PAIRS>;
-fn bring_angles(row: Row, t: u32) {
-  for (var i = t; i < 2u * N_PAIRS; i += THREADS) {
-    near_angles[i] = bitcast<f32>(tables[p.rope + row.position * 2u * N_PAIRS + i]);
-  }
-}
-fn angle(i: u32) -> f32 { return near_angles[i]; }
-fn angles_of(row: Row) -> u32 { return 0u; }

@@ -101,10 +101,7 @@ impl Rotation {
 
     /// `turned_quad`, where eights are rotated by themselves.
     pub(crate) fn eights(self, shader: Shader) -> Shader {
-        shader
-            .constant("N_PAIRS", self.n_rot / 2)
-            .text(ANGLES_IN_TABLES)
-            .text(include_str!("../shared/rope_pairs.wgsl"))
+        shader.constant("N_PAIRS", self.n_rot / 2).text(include_str!("../shared/rope_pairs.wgsl"))
     }
 
     /// How the variant differs from others, for names.
@@ -116,11 +113,6 @@ impl Rotation {
 
     /// `turned`, for heads with access.
     pub(crate) fn text(self, heads: Heads, shader: Shader) -> Shader {
-        self.text_of(heads, shader.text(ANGLES_IN_TABLES))
-    }
-
-    /// The same for kernels that have an `angle` of their own: cosine or sine `i`.
-    pub(crate) fn text_of(self, heads: Heads, shader: Shader) -> Shader {
         let shader = shader.constant("N_PAIRS", self.n_rot / 2);
         let shader = match self.eps_bits {
             Some(eps) => shader.float("HEAD_EPS", f32::from_bits(eps)).text(NORMED),
@@ -139,8 +131,6 @@ impl Rotation {
         }
     }
 }
-
-const ANGLES_IN_TABLES: &str = "fn angle(i: u32) -> f32 { return bitcast<f32>(tables[i]); }";
 
 const PLAIN: &str = "fn weighted_quad(at: u32, i: u32, norm: u32) -> vec4<f32> { return head_quad(at, i); }";
 

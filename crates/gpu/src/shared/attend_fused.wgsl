@@ -1,6 +1,7 @@
 // One row, as the projections left it. Its own key and value are made here; the cache has those before it.
 struct Row { position: u32, table: u32, n_cached: u32 }
 fn row_of(i: u32) -> Row { return Row(p.position, p.table, p.position); }
+fn angles_of(row: Row) -> u32 { return p.rope + row.position * 2u * N_PAIRS; }
 
 // Elements of the head at float `at`, turned, times `scale` and what its norm says.
 fn turned_eight(row: Row, at: u32, norm: u32, scale: f32, t: u32, size: u32) -> Eight {

@@ -9,8 +9,8 @@ fn turned_float(at: u32, e: u32, norm: u32, angles: u32) -> f32 {
   let upper = select(e % 2u == 1u, e >= N_PAIRS, HALVES == 1u);
   let pair = select(e / 2u, e % N_PAIRS, HALVES == 1u);
   let other = weighted(at, select(e ^ 1u, (e + N_PAIRS) % (2u * N_PAIRS), HALVES == 1u), norm);
-  let c = angle(angles + 2u * pair);
-  let s = angle(angles + 2u * pair + 1u);
+  let c = bitcast<f32>(tables[angles + 2u * pair]);
+  let s = bitcast<f32>(tables[angles + 2u * pair + 1u]);
   return own * c + select(-s, s, upper) * other;
 }
 // Elements 4 i to 4 i + 3 of the head from float `at` on, times the norm's weights, rotated by the angles from word `angles` on.

@@ -7,8 +7,8 @@ fn turned(at: u32, i: u32, norm: u32, angles: u32) -> vec4<f32> {
   let upper = j >= HALF;
   let other = weighted_quad(at, select(j + HALF, j - HALF, upper), norm);
   let w = angles + 8u * select(j, j - HALF, upper);
-  let c = vec4<f32>(angle(w), angle(w + 2u), angle(w + 4u), angle(w + 6u));
-  let s = vec4<f32>(angle(w + 1u), angle(w + 3u), angle(w + 5u), angle(w + 7u));
+  let c = bitcast<vec4<f32>>(vec4<u32>(tables[w], tables[w + 2u], tables[w + 4u], tables[w + 6u]));
+  let s = bitcast<vec4<f32>>(vec4<u32>(tables[w + 1u], tables[w + 3u], tables[w + 5u], tables[w + 7u]));
   let v = own * c + select(-s, s, upper) * other;
   return select(own, v, HALF == LANES || i < 2u * HALF);
 }

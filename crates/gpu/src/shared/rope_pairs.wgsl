@@ -2,7 +2,7 @@
 // Cosine and sine of pair `i`; pairs past the last do not turn.
 fn turn(angles: u32, i: u32) -> vec2<f32> {
   let at = angles + 2u * min(i, N_PAIRS - 1u);
-  let turn = vec2<f32>(angle(at), angle(at + 1u));
+  let turn = vec2<f32>(bitcast<f32>(tables[at]), bitcast<f32>(tables[at + 1u]));
   return select(vec2<f32>(1.0, 0.0), turn, N_PAIRS == 4u * LANES || i < N_PAIRS);
 }
 // Quad `i` of a head, rotated by the angles from word `angles` on.
