@@ -43,7 +43,7 @@ fn tensor_types_are_those_with_decoders_and_say_which_are_decoded_at_load() {
 fn every_tensor_type_has_kernels_of_its_own_on_a_gpu() {
     for ty in TensorType::ALL.iter().filter(|ty| ty.is_supported()) {
         let model = load(*ty, DeviceChoice::Gpu);
-        let kernel = format!("matvec_{} ", ty.name().to_lowercase());
+        let kernel = format!("matvec_{}_add", ty.name().to_lowercase());
         let listing = &model.gpu_plan().unwrap().listing;
         assert!(listing.contains(&kernel), "{kernel} is missing in\n{listing}");
     }
