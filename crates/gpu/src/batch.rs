@@ -3,11 +3,13 @@
 use crate::buffer::Readback;
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
+use crate::kernels::attend;
 use crate::plan::Step;
 use crate::planner::{Batch, Planner, Run};
+use crate::regions::{Regions, heads};
 use crate::scratch::Scratch;
 use crate::tables::ROW_WORDS;
-use model::{Row, SequenceId};
+use model::{BLOCK_LEN, Row, SequenceId};
 use std::ops::Range;
 
 /// What a batch's plan follows from: its rows, in how many parts their keys are attended to, and the rows whose logits come with it.
@@ -55,7 +57,9 @@ impl GpuForwardPass {
         logits: Option<Range<usize>>,
     ) -> Result<(), GpuError> {
         let last = rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
-        let key = BatchKey { batch, splits: self.plans.splits(last), logits };
+        let keys = (last / BLOCK_LEN + 1) * BLOCK_LEN;
+        let splits = Regions::splits(1, attend::splits(heads(&self.spec), keys));
+        let key = BatchKey { batch, splits, logits };
         if self.batch_plan.as_ref().is_some_and(|(known, _)| *known == key) {
             return Ok(());
         }
