@@ -29,7 +29,7 @@ use std::fmt::Write;
 /// Threads that a workgroup has at most: with 512, of 128 registers each, it was slower.
 const MOST_THREADS: usize = 256;
 /// Quads of weights that a thread has in flight at most, and bytes that a workgroup reads: one multiprocessor alone reads and multiplies
-/// slowly. With 15 quads and 81 KB (576 columns in Q4_0) the step takes 8.2 us in a chain where three took 9.8; reckoned from that, as long
+/// slowly. With 15 quads and 81 KB (576 columns in Q4_0) the step takes 8.2 us in a chain where three took 10.5; reckoned from that, as long
 /// from 900 columns on.
 const MOST_FLIGHT: usize = 18;
 const MOST_BYTES: usize = 128 << 10;
