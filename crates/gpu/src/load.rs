@@ -63,11 +63,10 @@ impl GpuForwardPass {
         memory.check(options.memory_limit.or(gpu.memory_bytes))?;
 
         let Upload { buffers, note } = layout.upload(&gpu, progress)?;
-        let pipelines = Pipelines::new(&gpu, Checks::Off);
-        let pipelines = match &options.pipeline_cache {
-            Some(folder) => pipelines.cached(&gpu, folder),
-            None => pipelines,
-        };
+        let mut pipelines = Pipelines::new(&gpu, Checks::Off);
+        if let Some(folder) = &options.pipeline_cache {
+            pipelines = pipelines.cached(&gpu, folder);
+        }
         let tables = gpu.private("tables", 4 * tables_at.len as u64);
         let tokens = gpu.private("tokens", 4 * n_ids as u64);
         let kv = KvCache::new(&gpu, &pipelines, kv_layout);

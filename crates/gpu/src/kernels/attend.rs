@@ -7,10 +7,8 @@
 //! threads for a head of a row, or for all heads that share keys, and one of `splits` parts of its keys, each of whole blocks;
 //! part `i` of `n` blocks begins at block `i * n / splits`.
 //!
-//! A team of threads, a power of two, has a key: each loads 16 bytes of it and of its value. Scores are summed across the lanes
-//! of a team; each team mixes its values with a softmax of its own, and the teams meet in the end: across lanes first, then
-//! through workgroup memory, with the one barrier there is. A chunk of keys is 8 a team: 256 keys for heads of 64, 128 for heads
-//! of 128; half of that for one row in one part, which is short. The next chunk is loaded as soon as this one has been used.
+//! How a workgroup goes through its keys: see `attend_walk`. A chunk of keys is 8 a team: 256 keys for heads of 64, 128 for heads of
+//! 128; half of that for one row in one part, which is short.
 //!
 //! Fused, the row's own key and value are not read from the cache, where this dispatch puts them, but made by each workgroup
 //! that needs them: the last part of every head. The first head of each group writes them.

@@ -1,9 +1,9 @@
 //! Attention of one row from its hidden state on: norm, Q, K and V, rotation, the cache, and O's share of each head.
 //!
 //! Inputs: the hidden state `[n_cols]` f32; weights of Q, K and V as one tensor, and of O in the same format and buffer; keys and
-//! values in the cache. Output: for each head the row that O makes of it alone, `[n_heads, out_stride]` f32, which
-//! whoever reads the hidden state adds to it; or, of one part of the keys or more, states as `attend` leaves them.
-//! Requires: nothing of subgroups; those of 32 and more save most barriers. Launch: `grid(splits)`: a workgroup for a head and a
+//! values in the cache. Output: with the keys in one part, for each head the row that O makes of it alone,
+//! `[n_heads, out_stride]` f32, which whoever reads the hidden state adds to it; with several parts, states as `attend` leaves them.
+//! Requires: nothing of subgroups; those of 32 and more save most barriers. Launch: `grid(ahead)`: a workgroup for a head and a
 //! part of its keys.
 //!
 //! For small models, whose tokens are a chain of dispatches that each take longer to begin than to do: three steps are one. A
@@ -47,10 +47,8 @@ pub(crate) struct AttendHidden {
     rotation: Rotation,
     eps_bits: u32,
     biased: bool,
-    /// Parts of the keys, the row's own not counted if that has a part of its own.
+    /// Parts of the keys. The row's own is not counted where there are several: it has a part of its own.
     splits: usize,
-    /// Whether it leaves rows of O's, or states.
-    sums: bool,
     /// Threads that share a row of weights.
     slices: usize,
     /// Whether some workgroups bring weights near.
@@ -101,13 +99,12 @@ impl AttendHidden {
         (ty, n_cols): (TensorType, usize),
         (heads, rotation): (Heads, Rotation),
         (eps_bits, biased): (u32, bool),
-        (splits, sums): (usize, bool),
+        splits: usize,
         caps: Caps,
     ) -> Option<Self> {
-        debug_assert!(splits == 1 || !sums, "parts are to be merged first");
         let most = (caps.max_threads as usize).min(MOST_THREADS);
         let slices = [8, 4].into_iter().find(|slices| slices * heads.head_dim <= most)?;
-        let this = Self { ty, n_cols, heads, rotation, eps_bits, biased, splits, sums, slices, ahead: false };
+        let this = Self { ty, n_cols, heads, rotation, eps_bits, biased, splits, slices, ahead: false };
         let bytes = 4 * heads.head_dim * n_cols / ty.block_len() * ty.block_bytes();
         let quads = UnitWords::of(ty).quads.max(1);
         // A head takes the place of the hidden state.
@@ -139,7 +136,7 @@ impl AttendHidden {
     pub(crate) fn name(&self) -> String {
         let (ty, rotation) = (self.ty.name().to_lowercase(), self.rotation.suffix());
         let bias = if self.biased { "_bias" } else { "" };
-        let output = if self.sums { "_output" } else { "_states" };
+        let output = if self.sums() { "_output" } else { "_states" };
         let ahead = if self.ahead { "_ahead" } else { "" };
         format!("attend_hidden_{ty}{rotation}_{}{bias}{output}{ahead}", self.heads.head_dim)
     }
@@ -151,7 +148,7 @@ impl AttendHidden {
 
     /// Whether it leaves rows of O's, or states.
     pub(crate) fn sums(&self) -> bool {
-        self.sums
+        self.splits == 1
     }
 
     /// Rows that it leaves for a token at most.
@@ -165,7 +162,7 @@ impl AttendHidden {
 
     /// States of a head: one of each part of the keys, and that of the row's own key, which is long in the making.
     pub(crate) fn parts(&self) -> usize {
-        if self.sums { 1 } else { self.splits + 1 }
+        if self.sums() { 1 } else { self.splits + 1 }
     }
 
     /// One for each row of a head and each slice.
@@ -209,7 +206,7 @@ impl AttendHidden {
             keys: if self.splits >= 8 { 8 } else { 4 },
             shared: 1,
             splits: Some(self.parts()),
-            own_apart: !self.sums,
+            own_apart: !self.sums(),
         };
         let starts = |heads: usize| (heads * self.heads.head_dim).next_multiple_of(GROUP);
         let [q, kv] = [self.heads.n_heads, self.heads.n_kv_heads].map(starts);
@@ -235,7 +232,7 @@ impl AttendHidden {
             .text(STAGED)
             .text(if self.biased { BIAS } else { NO_BIAS })
             .text(include_str!("../shared/attend_fused.wgsl"))
-            .text(if self.sums { STORE_SUMS } else { STORE_STATE });
+            .text(if self.sums() { STORE_SUMS } else { STORE_STATE });
         let shader = walk.text(shader, caps, &self.around());
         let shader = head_scale(self.rotation, self.rotation.text(self.heads, shader));
         walk.main(shader, caps, self.ahead).finish()
@@ -273,7 +270,7 @@ impl AttendHidden {
 
     /// O's rows of the head, which are not needed before the end.
     fn load_out(&self, text: &mut String) {
-        if !self.sums {
+        if !self.sums() {
             return;
         }
         for k in 0..self.out_rows().1 {
@@ -324,7 +321,7 @@ impl AttendHidden {
 
     /// O's products with the head.
     fn after(&self) -> String {
-        if !self.sums {
+        if !self.sums() {
             return String::new();
         }
         let mut text = String::from("workgroupBarrier();\n");

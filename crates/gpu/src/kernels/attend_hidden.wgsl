@@ -16,7 +16,8 @@ const HEAD_BLOCKS: u32 = HEAD_DIM / 8u;
 var<workgroup> made: array<vec4<f32>, 3u * HEAD_DIM / 4u>;
 // The first block of weights of the query, key and value of a head.
 fn block_of(which: u32, head: u32) -> u32 {
-  return select(START_V / 8u, START_K / 8u, which == 1u) * u32(which > 0u) + select(head / GROUP, head, which == 0u) * HEAD_BLOCKS;
+  let of_group = select(START_K, START_V, which == 2u) / 8u + head / GROUP * HEAD_BLOCKS;
+  return select(of_group, head * HEAD_BLOCKS, which == 0u);
 }
 // Only the last part of the keys has the row's own.
 fn has_own(wg: vec3<u32>) -> bool { return wg.y + 1u == splits(); }

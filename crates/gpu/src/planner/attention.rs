@@ -61,13 +61,15 @@ impl Planner<'_> {
             && layer.head_norms.is_none_or(|(buffer, _)| buffer == p.buffer)
             && p.n_cols == self.spec.n_embd;
         let alone = splits == 1 || self.caps.wide;
-        if self.apart || !alone || !together || self.in_8_bits(qkv, self.norm(), Epilogue::Store) {
+        let rounds = || {
+            self.in_8_bits(qkv, self.norm(), Epilogue::Store) || splits == 1 && self.reads_in_8_bits(layer)
+        };
+        if self.apart || !alone || !together || rounds() {
             return None;
         }
-        let sums = splits == 1 && !self.reads_in_8_bits(layer);
         let sizes = ((p.ty, p.n_cols), (heads(self.spec), self.rotation()));
         let (eps_bits, biased) = (self.spec.rms_eps.to_bits(), qkv.bias.is_some());
-        AttendHidden::new(sizes.0, sizes.1, (eps_bits, biased), (splits, sums), self.caps)
+        AttendHidden::new(sizes.0, sizes.1, (eps_bits, biased), splits, self.caps)
     }
 
     /// Whether whoever reads the hidden state behind attention does so in 8 bits, and so cannot add anything to it.

@@ -1,7 +1,7 @@
 //! Attention from the hidden state on: norm, projections, rotation, cache, softmax and O's share of each head, against f64.
 
 use super::history::{History, KEY, Sum, Turning, VALUE, heads};
-use super::matvec::TYPES;
+use super::matvec::{TYPES, normed};
 use super::{GUARD, Lab, Memory, POISON, Tensor, floats, words};
 use crate::kernels::ahead::Ahead;
 use crate::kernels::attend_hidden::{AttendHidden, Params};
@@ -53,10 +53,8 @@ impl Case {
         biased: bool,
         (position, splits): (usize, usize),
     ) -> Option<Self> {
-        // States of one part are what products in 8 bits follow.
-        let sums = splits == 1 && position != 31;
         let what = ((ty, n_cols), (heads, turning.rotation()), (EPS.to_bits(), biased));
-        let kernel = AttendHidden::new(what.0, what.1, what.2, (splits, sums), lab.caps)?;
+        let kernel = AttendHidden::new(what.0, what.1, what.2, splits, lab.caps)?;
         let random = &mut Random::new((position * 100 + splits * 10 + heads.n_heads) as u64);
         let mut history = History::new(random, heads, &[position]);
         let starts = starts(heads);
@@ -85,19 +83,13 @@ impl Case {
         // Lines that some workgroups bring near.
         weights.resize(weights.len().next_multiple_of(8) + 8 * 1111, 7);
         let hidden = random.vector(n_cols, 3.0);
-        let mean = hidden.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / n_cols as f64;
-        let scale = 1.0 / (mean + f64::from(EPS)).sqrt();
-        let x = hidden.iter().zip(&norm).map(|(&x, &w)| f64::from(x) * f64::from(w) * scale).collect();
-        let mut scratch = vec![POISON; GUARD];
-        scratch.extend(words(&hidden));
-        scratch.resize(scratch.len() + GUARD, POISON);
-        let out = scratch.len().next_multiple_of(32);
+        let x = normed(&hidden, EPS.to_bits(), &norm);
         let out_stride = n_cols.next_multiple_of(32) + 32;
-        let len = match sums {
+        let len = match kernel.sums() {
             true => heads.n_heads * out_stride,
             false => heads.n_heads * kernel.parts() * 4 * heads.state_quads(),
         };
-        scratch.resize(out + len + GUARD, POISON);
+        let (scratch, out) = with_room(&hidden, len);
         let rope = history.add_angles(&turning, position + 1);
         let params = Params {
             qkv,
@@ -105,7 +97,7 @@ impl Case {
             x: GUARD as u32,
             norm: norm_at / 4,
             bias: bias_at,
-            out: out as u32,
+            out: out.start as u32,
             out_stride: out_stride as u32,
             kv: history.base,
             rope,
@@ -116,14 +108,8 @@ impl Case {
             splits: kernel.parts() as u32,
             ahead: Ahead::default(),
         };
-        let memory = Memory {
-            weights,
-            kv: history.kv.clone(),
-            scratch,
-            tables: history.tables.clone(),
-            tokens: vec![0; 4],
-        };
-        let out = out..out + len;
+        let (kv, tables) = (history.kv.clone(), history.tables.clone());
+        let memory = Memory { weights, kv, scratch, tables, tokens: vec![0; 4] };
         Some(Self {
             heads,
             n_cols,
@@ -262,6 +248,15 @@ impl Case {
     }
 }
 
+/// Scratch with a hidden state behind a guard, and what is written: `len` floats between guards.
+fn with_room(hidden: &[f32], len: usize) -> (Vec<u32>, std::ops::Range<usize>) {
+    let mut scratch = vec![POISON; GUARD];
+    scratch.extend(words(hidden));
+    let out = (scratch.len() + GUARD).next_multiple_of(32);
+    scratch.resize(out + len + GUARD, POISON);
+    (scratch, out..out + len)
+}
+
 /// Where Q, K and V begin, and their end, in rows.
 fn starts(heads: Heads) -> [usize; 4] {
     let [q, kv] = [heads.n_heads, heads.n_kv_heads].map(|n| (n * heads.head_dim).next_multiple_of(32));
@@ -337,14 +332,7 @@ fn others_are_left_to_other_kernels() {
     let lab = Lab::new(Checks::Off);
     let of = |ty, heads, n_cols, splits| {
         let turning = Turning::new(Adjacent, 32, None);
-        AttendHidden::new(
-            (ty, n_cols),
-            (heads, turning.rotation()),
-            (0, false),
-            (splits, splits == 1),
-            lab.caps,
-        )
-        .is_some()
+        AttendHidden::new((ty, n_cols), (heads, turning.rotation()), (0, false), splits, lab.caps).is_some()
     };
     assert!(of(TensorType::Q4_0, heads(9, 3, 64), 576, 1));
     assert!(!of(TensorType::Q4_0, heads(32, 8, 64), 2048, 1), "a model of a billion weights");
@@ -362,8 +350,7 @@ fn immediates_know_where_the_position_is() {
     let turning = Turning::new(Adjacent, 64, None);
     let sizes = (TensorType::Q4_0, 576);
     let kernel =
-        AttendHidden::new(sizes, (heads(9, 3, 64), turning.rotation()), (0, false), (1, true), lab.caps)
-            .unwrap();
+        AttendHidden::new(sizes, (heads(9, 3, 64), turning.rotation()), (0, false), 1, lab.caps).unwrap();
     let step = Step::new(kernel.kernel(), what, &Params::default(), [1, 1, 1]);
     let params: Params = step.with_position_at(Params::POSITION_AT).params_as(77);
     assert_eq!(params, Params { position: 77, ..Params::default() });

@@ -113,35 +113,41 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max) / largest
 }
 
+/// Two plans for the row at `position`, the first of them up to each role, leave the same within a bound: floats at a place.
+fn same(pass: &mut GpuForwardPass, plans: [&Plan; 2], position: u32, places: &[(Role, u32, usize, f32)]) {
+    for &(role, at, len, bound) in places {
+        let until = |plan: &Plan| {
+            let last = plan.steps.iter().position(|step| step.what.role == role).unwrap();
+            Plan { steps: plan.steps[..=last].to_vec() }
+        };
+        let results = plans.map(|plan| run(pass, &until(plan), position, at, len));
+        let apart = distance(&results[0], &results[1]);
+        assert!(apart <= bound, "{role:?} of {}: {apart}", plans[0]);
+        assert!(role != Role::Output || results[0] != results[1], "the two plans are two");
+    }
+}
+
 #[test]
 fn fused_and_apart_come_to_the_same() {
     for ty in [TensorType::Q4_0, TensorType::F32] {
         // All layers where weights are small.
         let mut pass = smollm(ty);
-        let n = 5;
-        pass.forward(&Row::prompt(OWN, 0, &[11, 500, 7, 40_000, 3, 9])).unwrap();
+        let tokens = [11, 500, 7, 40_000, 3, 9];
+        pass.forward(&Row::prompt(OWN, 0, &tokens)).unwrap();
         let fused = readable(&pass, 1);
         let apart = apart(&pass, &fused);
         assert!(apart.n_dispatches() > fused.n_dispatches() + 3 * 30, "{}", apart.n_dispatches());
         let r = pass.token.regions;
         // Step by step within the first layer, then after all of them.
-        for (role, at, len, bound) in [
+        let places = [
             (Role::AttnQkv, r.qkv.at, 960, 1e-4),
             (Role::Attn, r.attended.at, 576, 1e-4),
             (Role::AttnOutput, r.hidden.at, 576, 1e-4),
             (Role::FfnGateUp, r.gated.at, 1536, 1e-4),
             (Role::FfnDown, r.hidden.at, 576, 1e-4),
             (Role::Output, r.logits.at, 49_152, 1e-3),
-        ] {
-            let until = |plan: &Plan| {
-                let last = plan.steps.iter().position(|step| step.what.role == role).unwrap();
-                Plan { steps: plan.steps[..=last].to_vec() }
-            };
-            let results = [&fused, &apart].map(|plan| run(&mut pass, &until(plan), n as u32, at, len));
-            let apart = distance(&results[0], &results[1]);
-            assert!(apart <= bound, "{ty} {role:?}: {apart}");
-            assert!(role != Role::Output || results[0] != results[1], "the two plans are two");
-        }
+        ];
+        same(&mut pass, [&fused, &apart], tokens.len() as u32 - 1, &places);
     }
 }
 
@@ -151,7 +157,6 @@ fn attention_from_the_hidden_state_comes_to_the_same() {
     let tokens: Vec<u32> = (0..200).map(|i| (i * 7919 + 11) % 49_000).collect();
     pass.forward(&Row::prompt(OWN, 0, &tokens)).unwrap();
     let r = pass.token.regions;
-    let position = tokens.len() as u32 - 1;
     for (splits, steps) in [(1, 91), (4, 121)] {
         let planner = pass.planner();
         let caps = Caps { wide: true, ..planner.caps };
@@ -159,20 +164,12 @@ fn attention_from_the_hidden_state_comes_to_the_same() {
         assert_eq!(fused.n_dispatches(), steps);
         let apart = readable(&pass, splits);
         assert_eq!(apart.n_dispatches(), 151);
-        for (role, at, len, bound) in [
+        let places = [
             (Role::FfnGateUp, r.gated.at, 1536, 1e-4),
             (Role::FfnDown, r.hidden.at, 576, 1e-4),
             (Role::Output, r.logits.at, 49_152, 1e-3),
-        ] {
-            let until = |plan: &Plan| {
-                let last = plan.steps.iter().position(|step| step.what.role == role).unwrap();
-                Plan { steps: plan.steps[..=last].to_vec() }
-            };
-            let results = [&fused, &apart].map(|plan| run(&mut pass, &until(plan), position, at, len));
-            let apart = distance(&results[0], &results[1]);
-            assert!(apart <= bound, "{splits} {role:?}: {apart}");
-            assert!(role != Role::Output || results[0] != results[1], "the two plans are two");
-        }
+        ];
+        same(&mut pass, [&fused, &apart], tokens.len() as u32 - 1, &places);
     }
 }
 

@@ -225,7 +225,7 @@ fn input(random: &mut Random, cols: usize, prologue: Prologue, norm: &[f32]) -> 
 }
 
 /// RMSNorm.
-fn normed(x: &[f32], eps_bits: u32, norm: &[f32]) -> Vec<f64> {
+pub(super) fn normed(x: &[f32], eps_bits: u32, norm: &[f32]) -> Vec<f64> {
     let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64;
     let scale = 1.0 / (mean + f64::from(f32::from_bits(eps_bits))).sqrt();
     x.iter().zip(norm).map(|(&x, &w)| f64::from(x) * f64::from(w) * scale).collect()

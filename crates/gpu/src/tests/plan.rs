@@ -12,7 +12,9 @@ use crate::regions::Regions;
 use crate::tables::Tables;
 use crate::tensors::Tensors;
 use crate::token_plans::TokenPlans;
-use model::{Choice, ModelSpec, Synthetic, SyntheticPreset, Weights};
+use gguf::TensorType;
+use model::{Choice, ModelSpec, Synthetic, SyntheticPreset, TensorSource, Weights};
+use testkit::TinyModel;
 
 const CAPS: Caps = Caps {
     subgroups: true,
@@ -26,22 +28,28 @@ const CAPS: Caps = Caps {
 
 /// What `look` sees of the planner of a preset.
 pub(super) fn planned<T>(preset: SyntheticPreset, look: impl FnOnce(&ModelSpec, &Planner<'_>) -> T) -> T {
-    let spec = preset.spec();
-    let source = Synthetic::new(preset, 1);
-    let weights = Weights::new(&spec, &source).unwrap();
-    let (tensors, _) = Tensors::lay_out(CAPS.max_binding, &spec, &weights).unwrap();
-    let kv = KvLayout::new(&spec, 64, CAPS.max_binding).unwrap().places();
+    planned_of(&preset.spec(), &Synthetic::new(preset, 1), look)
+}
+
+fn planned_of<T>(
+    spec: &ModelSpec,
+    source: &dyn TensorSource,
+    look: impl FnOnce(&ModelSpec, &Planner<'_>) -> T,
+) -> T {
+    let weights = Weights::new(spec, source).unwrap();
+    let (tensors, _) = Tensors::lay_out(CAPS.max_binding, spec, &weights).unwrap();
+    let kv = KvLayout::new(spec, 64, CAPS.max_binding).unwrap().places();
     let planner = Planner {
-        spec: &spec,
+        spec,
         tensors: &tensors,
         caps: CAPS,
-        tables: Tables::new(&spec, 2048, 64, 512),
+        tables: Tables::new(spec, 2048, 64, 512),
         kv: &kv,
         activations: Activations::F32,
-        regions: Regions::token(&spec, false),
+        regions: Regions::token(spec, false),
         apart: false,
     };
-    look(&spec, &planner)
+    look(spec, &planner)
 }
 
 /// Steps of a token of SmolLM at a position, its choice included, and at most of a layer.
@@ -70,6 +78,18 @@ fn a_layer_of_smollm_takes_three_dispatches_a_token_and_five_far_on() {
     for (position, steps) in [(0, (93, 3)), (159, (93, 3)), (176, (123, 4)), (2047, (123, 4))] {
         assert_eq!(steps_of_smollm(wide, position), steps, "at {position}");
     }
+}
+
+#[test]
+fn where_down_is_made_in_8_bits_it_adds_no_sums_of_heads() {
+    let file = TinyModel { n_ff: 2048, ..TinyModel::wide(TensorType::Q4_0) }.gguf();
+    let spec = ModelSpec::new(file.metadata(), &file).unwrap();
+    let [floats, rounded] = [Activations::F32, Activations::Auto].map(|activations| {
+        planned_of(&spec, &file, |_, planner| Planner { activations, ..*planner }.token(1).to_string())
+    });
+    assert!(floats.contains("attend_hidden") && floats.contains("sums_matvec_q4_0_add"), "{floats}");
+    assert!(rounded.contains("matvec_int8_q4_0_add"), "{rounded}");
+    assert!(!rounded.contains("attend_hidden") && !rounded.contains("sums_"), "{rounded}");
 }
 
 #[test]

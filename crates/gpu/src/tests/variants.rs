@@ -142,13 +142,7 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
         let heads = heads(n_cols / 64, n_cols / 128, 64);
         let eps = (i == 1).then_some(EPS);
         let rotation = Rotation::new([RopePairing::Adjacent, RopePairing::Halves][i % 2], 64, eps);
-        let kernel = AttendHidden::new(
-            (ty, n_cols),
-            (heads, rotation),
-            (EPS.to_bits(), i > 0),
-            (splits, i == 0),
-            caps,
-        );
+        let kernel = AttendHidden::new((ty, n_cols), (heads, rotation), (EPS.to_bits(), i > 0), splits, caps);
         all.extend(kernel.map(AttendHidden::kernel));
     }
     if let Some(size) = caps.matrices {
