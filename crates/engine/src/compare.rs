@@ -110,7 +110,7 @@ fn rounding(device: DeviceKind) -> Rounding {
         DeviceKind::Cpu => &[Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K],
         DeviceKind::Gpu => &[],
     };
-    Rounding { q8_activations, f16_kv: true }
+    Rounding { q8_activations, f16_kv: true, ..Rounding::default() }
 }
 
 /// Bytes that the reference takes: a weight in 4, a key or value in 8.

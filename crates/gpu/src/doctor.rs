@@ -8,7 +8,7 @@ use crate::measure::{Measurement, measure};
 use crate::options::{Activations, GpuOptions};
 use gguf::TensorType;
 use model::{
-    Choice, ForwardError, ForwardPass, ModelSpec, Reference, Rounding, Row, SequenceId, Synthetic,
+    Choice, ForwardError, ForwardPass, ModelSpec, Q8Layout, Reference, Rounding, Row, SequenceId, Synthetic,
     SyntheticPreset, Weights,
 };
 use std::ops::ControlFlow;
@@ -18,8 +18,8 @@ use std::ops::ControlFlow;
 const TOLERANCE: f64 = 2e-3;
 const TOLERANCE_OF_HALVES: f64 = 5e-3;
 /// How the references round.
-const EXACT: Rounding = Rounding { f16_kv: true, q8_activations: &[] };
-const ROUNDED: Rounding = Rounding { f16_kv: true, q8_activations: &QUANTISED };
+const EXACT: Rounding = Rounding { f16_kv: true, q8_activations: &[], q8_layout: Q8Layout::Units };
+const ROUNDED: Rounding = Rounding { q8_activations: &QUANTISED, ..EXACT };
 const OWN: SequenceId = SequenceId(0);
 /// Positions that the checks use.
 const CONTEXT: usize = 256;

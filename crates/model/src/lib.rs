@@ -33,7 +33,7 @@ pub use error::ModelError;
 pub use family::{Family, families};
 pub use forward::{DeviceInfo, DeviceKind, ForwardError, ForwardPass, MemoryUse};
 pub use kv::{BLOCK_LEN, KvBlocks};
-pub use reference::{OnCache, Reference, Rounding};
+pub use reference::{OnCache, Q8Layout, Reference, Rounding};
 pub use rope::{RopePairing, RopeTable};
 pub use rows::{Row, SequenceId};
 pub use source::{TensorMeta, TensorSource};

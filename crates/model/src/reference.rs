@@ -14,10 +14,23 @@ use half::f16;
 /// What the reference rounds as the backends do, so that it can stand for the same computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rounding {
-    /// Vectors that meet weights of these types are rounded to 8 bits in blocks of 32.
+    /// Vectors that meet weights of these types are rounded to 8 bits.
     pub q8_activations: &'static [TensorType],
+    /// In which way.
+    pub q8_layout: Q8Layout,
     /// Keys and values are rounded to f16.
     pub f16_kv: bool,
+}
+
+/// How a vector is rounded to 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Q8Layout {
+    /// 32 numbers have a scale.
+    #[default]
+    Units,
+    /// 8 numbers have a scale, and of every four the first is rounded to an even number: in words of four, that is a bit for something
+    /// else.
+    Words,
 }
 
 /// The oracle.
@@ -318,7 +331,7 @@ impl Matrix {
     }
 
     fn times(&self, x: &[f64], rounding: Rounding) -> Vec<f64> {
-        let rounded = rounding.q8_activations.contains(&self.ty).then(|| through_q8(x));
+        let rounded = rounding.q8_activations.contains(&self.ty).then(|| through_q8(x, rounding.q8_layout));
         let x = rounded.as_deref().unwrap_or(x);
         self.values
             .chunks_exact(self.cols)
@@ -344,15 +357,23 @@ fn rotate(head: &mut [f64], position: u32, rope: &RopeTable) {
     }
 }
 
-/// To 8 bits and back, in blocks of 32.
-fn through_q8(x: &[f64]) -> Vec<f64> {
+/// To 8 bits and back.
+fn through_q8(x: &[f64], layout: Q8Layout) -> Vec<f64> {
+    let (len, evens) = match layout {
+        Q8Layout::Units => (32, false),
+        Q8Layout::Words => (8, true),
+    };
     let block = |block: &[f64]| {
         let largest = block.iter().fold(0f32, |m, &v| m.max((v as f32).abs()));
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
         let scale = f64::from(largest / 127.0);
-        block.iter().map(|&v| f64::from((v as f32 * inverse).round_ties_even()) * scale).collect::<Vec<_>>()
+        let whole = |(i, &v): (usize, &f64)| match (v as f32 * inverse, evens && i % 4 == 0) {
+            (v, false) => v.round_ties_even(),
+            (v, true) => 2.0 * (v.clamp(-126.0, 126.0) / 2.0).round_ties_even(),
+        };
+        block.iter().enumerate().map(|v| f64::from(whole(v)) * scale).collect::<Vec<_>>()
     };
-    x.chunks(32).flat_map(block).collect()
+    x.chunks(len).flat_map(block).collect()
 }
 
 /// Replaces `own` by what another backend has, and says how far apart they were, relative to the largest of `own`. What does
@@ -373,4 +394,28 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 fn add(x: &mut [f64], y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_within_their_step() {
+        let x: Vec<f64> = (0..64).map(|i| (f64::from(i * 37 % 64) - 31.0) * 0.37f64.powi(i / 8)).collect();
+        for (layout, len) in [(Q8Layout::Units, 32), (Q8Layout::Words, 8)] {
+            let rounded = through_q8(&x, layout);
+            for (block, (x, rounded)) in x.chunks(len).zip(rounded.chunks(len)).enumerate() {
+                let step = x.iter().fold(0f64, |m, v| m.max(v.abs())) / 127.0;
+                for (i, (x, rounded)) in x.iter().zip(rounded).enumerate() {
+                    let even = layout == Q8Layout::Words && i % 4 == 0;
+                    let (times, most) = (rounded / step, if even { 1.01 } else { 0.501 });
+                    assert!((x - rounded).abs() <= most * step, "{layout:?}, block {block}: {x} {rounded}");
+                    let of = if even { 2.0 } else { 1.0 };
+                    assert!((times / of - (times / of).round()).abs() < 1e-4, "{layout:?}: {times}");
+                    assert!(times.abs() < 127.01);
+                }
+            }
+        }
+    }
 }

@@ -49,7 +49,7 @@ fn quantised_activations_cost_no_more_than_their_rounding() {
             let mut reference = Reference::new(&spec, &weights, 64, 1, rounding);
             reference.forward(&rows).unwrap().to_vec()
         };
-        let rounded = logits(Rounding { q8_activations: QUANTISING, f16_kv: true });
+        let rounded = logits(Rounding { q8_activations: QUANTISING, f16_kv: true, ..Rounding::default() });
         let bound = largest_relative_error(&rounded, &logits(Rounding::default()));
         let mut cpu = load(&file, 2, 64, Kernels::detect());
         let error = largest_relative_error(cpu.forward(&rows).unwrap(), &rounded);

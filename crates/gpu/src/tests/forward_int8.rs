@@ -50,7 +50,7 @@ fn rounding_to_8_bits_costs_what_it_must_and_no_more() {
         let weights = Weights::new(&spec, &file).unwrap();
         let reference =
             |rounding| logits(&mut Reference::new(&spec, &weights, CONTEXT, 1, rounding), &pieces);
-        let rounded = reference(Rounding { q8_activations: &QUANTISED, f16_kv: true });
+        let rounded = reference(Rounding { q8_activations: &QUANTISED, f16_kv: true, ..Rounding::default() });
         let bound = largest_relative_error(&rounded, &reference(Rounding::default()));
         let mut gpu = GpuForwardPass::new(&spec, &weights, &int8(), &mut |_| ()).unwrap();
         assert!(gpu.rounds_activations() && gpu.listing().contains("matvec_int8"), "{}", gpu.listing());
@@ -67,7 +67,7 @@ fn a_trace_has_what_the_reference_has() {
     let weights = Weights::new(&spec, &file).unwrap();
     let mut gpu = GpuForwardPass::new(&spec, &weights, &int8(), &mut |_| ()).unwrap();
     assert!(gpu.listing().contains("_rounding"), "{}", gpu.listing());
-    let rounding = Rounding { q8_activations: &QUANTISED, f16_kv: true };
+    let rounding = Rounding { q8_activations: &QUANTISED, f16_kv: true, ..Rounding::default() };
     let mut reference = Reference::new(&spec, &weights, CONTEXT, 1, rounding);
     logits(&mut gpu, &[9]);
     logits(&mut reference, &[9]);
