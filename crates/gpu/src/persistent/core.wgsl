@@ -47,8 +47,6 @@ fn alive() -> bool { return atomicLoad(&stopped) == 0u; }
 fn publish(at: u32, v: f32) { atomicStore(&exchange[at], (bitcast<u32>(v) & 0xfffffffeu) | tag); }
 fn publish_word(at: u32, v: u32) { atomicStore(&exchange[at], (v & 0xfffffffeu) | tag); }
 
-// A thread may have four elements of a unit of a vector, eight apart: the first of four `i`.
-fn four(i: u32) -> u32 { return i / 8u * 32u + i % 8u; }
 fn finish_squares() {
   let sum = subgroupAdd(square);
   if (lane == 0u) { squares[subgroup] = sum; }

@@ -7,10 +7,9 @@ use crate::layout::BLOCK;
 
 /// Workgroups that are tried: a multiprocessor has room for one.
 const GROUPS: [usize; 7] = [132, 128, 120, 96, 64, 48, 32];
-/// Units that a thread loads at a time, and products whose first are in registers: of a small model, and of one whose layers
-/// registers do not hold.
-const SMALL_BATCH: (usize, usize) = (32, 4);
-const LARGE_BATCH: (usize, usize) = (4, 1);
+/// Units that a thread loads at a time: of a small model, whose layers registers hold, and of a large one.
+const SMALL_BATCH: usize = 32;
+const LARGE_BATCH: usize = 4;
 /// How the work of a small model is shared out, by the position from which on it is best: threads, and parts of the keys. Measured on
 /// an H200 with SmolLM-135M: 1, 2, 3 and 8 parts took 274, 278, 286 and 306 us for a token near position 64, 353, 317, 300 and 309
 /// near 320, and 589, 435, 378 and 325 near 1088. Further on 8 parts made 3,073, 2,785, 2,407 and 1,886 tokens a second (at 1024, 2048,
@@ -31,11 +30,17 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
     let mut counts = GROUPS.map(|n| n.min(most)).to_vec();
     counts.dedup();
     let units = |&groups: &usize| {
-        let (batch, depth) = SMALL_BATCH;
-        let geometry =
-            Geometry { groups, threads: SMALL[0].1[0], lanes, splits: 1, keys: KEYS, batch, depth };
+        let geometry = Geometry {
+            groups,
+            threads: SMALL[0].1[0],
+            lanes,
+            splits: 1,
+            keys: KEYS,
+            batch: SMALL_BATCH,
+            holds_layer: true,
+        };
         let of = |work| Share::of(shape, &geometry, work);
-        Work::ALL.iter().map(|&work| of(work).steps() * of(work).batch).sum::<usize>()
+        Work::ALL.iter().map(|&work| of(work).steps() * of(work).units()).sum::<usize>()
     };
     let best = counts.iter().copied().min_by_key(|groups| (units(groups), *groups)).unwrap_or(most);
     counts.retain(|&groups| groups <= best);
@@ -52,17 +57,18 @@ pub(super) fn geometries(
     (groups, lanes): (usize, usize),
     caps: Caps,
 ) -> Result<Vec<(usize, Geometry)>, String> {
-    let geometry = |[threads, splits]: [usize; 2], (batch, depth): (usize, usize)| {
+    let geometry = |[threads, splits]: [usize; 2], holds_layer: bool| {
+        let batch = if holds_layer { SMALL_BATCH } else { LARGE_BATCH };
         let threads = threads.min(caps.max_threads as usize);
         // More parts than there are groups for would follow one another.
         let splits = splits.min(groups / shape.heads.n_heads).max(1);
-        Geometry { groups, threads, lanes, splits, keys: KEYS, batch, depth }
+        Geometry { groups, threads, lanes, splits, keys: KEYS, batch, holds_layer }
     };
-    let small = geometry(SMALL[0].1, SMALL_BATCH).holds(shape);
-    let (shares, batch) = if small { (&SMALL[..], SMALL_BATCH) } else { (&LARGE[..], LARGE_BATCH) };
+    let small = geometry(SMALL[0].1, true).can_hold(shape);
+    let shares = if small { &SMALL[..] } else { &LARGE[..] };
     let within = |(from, _): &&(usize, [usize; 2])| *from < context_len;
     let fitting = |&(from, share): &(usize, [usize; 2])| {
-        let geometry = geometry(share, batch);
+        let geometry = geometry(share, small);
         shape.fits(&geometry, caps.workgroup_memory)?;
         Ok((from, geometry))
     };

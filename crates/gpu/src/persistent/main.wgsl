@@ -6,14 +6,14 @@ fn load_first_keys(layer: u32, position: u32) {
 // The next token; what was put into the cache is seen by all groups from here on: each has fenced off its own before it told
 // of its best row, and fences again when it has heard of all.
 fn phase_output(token: u32) -> u32 {
-  load_output();
+  if (AHEAD) { load_output(); }
   take_hidden(tag);
+  if (!AHEAD) { load_output(); }
   stage_last();
   workgroupBarrier();
   finish_squares();
   workgroupBarrier();
   let best = output_best();
-  load_first_again();
   tag = (p.token_uses + token + 1u) & 1u;
   storageBarrier();
   if (t == 0u && alive()) { publish_best(best); }
@@ -57,11 +57,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
     let position = p.position + i;
     embed(min(token, N_VOCAB - 1u));
     embed_own(min(token, N_VOCAB - 1u));
-    if (KEYS_AHEAD) { load_angles(position); }
+    if (AHEAD) { load_angles(position); }
     if (attends()) {
       load_blocks(position);
       workgroupBarrier();
-      if (KEYS_AHEAD) { load_first_keys(0u, position); }
+      if (AHEAD) { load_first_keys(0u, position); }
     }
     for (var layer = 0u; layer < N_LAYERS; layer += 1u) {
       let next = select(layer + 1u, 0u, layer + 1u == N_LAYERS);
@@ -70,11 +70,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       if (attends()) {
         attend(layer, position);
         for (item += N_GROUPS; item < N_HEADS * SPLITS; item += N_GROUPS) {
-          if (KEYS_AHEAD) { load_first_keys(layer, position); }
+          if (AHEAD) { load_first_keys(layer, position); }
           attend(layer, position);
         }
         item = wg;
-        if (KEYS_AHEAD && next != 0u) { load_first_keys(next, position); }
+        if (AHEAD && next != 0u) { load_first_keys(next, position); }
       } else {
         prefetch(layer);
       }

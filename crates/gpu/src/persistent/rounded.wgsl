@@ -1,45 +1,76 @@
-// x of a product rounded to 8 bits: four numbers a word, two quads a unit, and a scale for each unit.
+// x of a product rounded to 8 bits in blocks of 8 numbers: two words a block, 16 numbers a quad, and a scale for each block.
 var<workgroup> rounded: array<vec4<u32>, LONGEST / 16u>;
-var<workgroup> rounded_scales: array<f32, LONGEST / 32u>;
-fn numbers(words: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(words & vec4<u32>(0xfffffffeu)); }
-// Four words of a lane and of the lanes 8, 16 and 24 away from it, turned: word `c` of lane `8 g + l` is word `g` of lane `8 c + l`.
-fn turned(v: vec4<u32>) -> vec4<u32> {
-  let odd = (lane & 8u) != 0u;
-  let a = subgroupShuffleXor(select(v.yw, v.xz, odd), 8u);
-  let w = select(vec4<u32>(v.x, a.x, v.z, a.y), vec4<u32>(a.x, v.y, a.y, v.w), odd);
-  let high = (lane & 16u) != 0u;
-  let b = subgroupShuffleXor(select(w.zw, w.xy, high), 16u);
-  return select(vec4<u32>(w.xy, b), vec4<u32>(b, w.zw), high);
+var<workgroup> rounded_scales: array<vec4<f32>, LONGEST / 32u>;
+
+// Numbers are rounded where they are made. A block of them is three words in the exchange, side by side: two of numbers, and the
+// scale; and a fourth before a norm, the sum of the squares of what it is to be made of. A word's lowest bit is its tag, so of every
+// four numbers the first is rounded to an even one.
+const SCALE_WORD: u32 = 2u;
+fn octet_sum(v: f32) -> f32 {
+  var sum = v + subgroupShuffleXor(v, 1u);
+  sum += subgroupShuffleXor(sum, 2u);
+  return sum + subgroupShuffleXor(sum, 4u);
 }
-// Four `i` of x, if it is `on`. A unit's eight fours are in eight lanes, and all of a subgroup call it.
-fn stage_rounded(i: u32, v: vec4<f32>, on: bool) {
-  var largest = top_of(v);
-  largest = max(largest, subgroupShuffleXor(largest, 1u));
+// A block of which each thread of eight has a number: its word for each half, and the scale. All of a subgroup call it. Added to
+// 1.5 * 2^23, a number is rounded to a whole one, whose lower byte is that of the sum; added to twice as much, to an even one.
+fn rounded_block(v: f32) -> vec2<u32> {
+  var largest = max(abs(v), subgroupShuffleXor(abs(v), 1u));
   largest = max(largest, subgroupShuffleXor(largest, 2u));
   largest = max(largest, subgroupShuffleXor(largest, 4u));
-  let by = select(127.0 / max(largest, 1e-36), 0.0, largest < 1e-36);
-  // Four lanes have four bytes each, byte `j` of lane `i` for byte `i` of word `j`: turned as well, pairs and then pairs of pairs.
-  let own = rounded_word(v * by);
-  let beside = subgroupShuffleXor(own, 1u);
-  let two = select((own & 0x00ff00ffu) | ((beside & 0x00ff00ffu) << 8u),
-    ((beside >> 8u) & 0x00ff00ffu) | (own & 0xff00ff00u), (i & 1u) != 0u);
-  let across = subgroupShuffleXor(two, 2u);
-  let word = select((two & 0xffffu) | (across << 16u), (across >> 16u) | (two & 0xffff0000u), (i & 2u) != 0u);
-  if (on) {
-    rounded[i / 8u * 2u + i % 4u / 2u][i % 2u * 2u + i % 8u / 4u] = word;
-    if (i % 8u == 0u) { rounded_scales[i / 8u] = largest / 127.0; }
+  let n = v * select(127.0 / max(largest, 1e-36), 0.0, largest < 1e-36);
+  let even = bitcast<u32>(clamp(n, -126.0, 126.0) + 25165824.0) << 1u;
+  let whole = bitcast<u32>(n + 12582912.0);
+  var word = (select(whole, even, r % 4u == 0u) & 0xffu) << (r % 4u * 8u);
+  word |= subgroupShuffleXor(word, 1u);
+  word |= subgroupShuffleXor(word, 2u);
+  return vec2<u32>(word, bitcast<u32>(largest / 127.0) & 0xfffffffeu);
+}
+// Block `block` at `at`, for those to take who wait for it; all of a subgroup call it, and those that are `on` tell.
+fn publish_block(at: u32, block: u32, v: f32, squares: f32, n_words: u32, on: bool) {
+  let made = rounded_block(v);
+  let numbers = select(subgroupShuffleXor(made.x, 4u), made.x, r == 0u);
+  let rest = select(bitcast<u32>(squares), made.y, r == SCALE_WORD);
+  if (on && r < n_words) { publish_word(at + n_words * block + r, select(rest, numbers, r < SCALE_WORD)); }
+}
+// Word `i` of a vector's blocks, on its way to a product; `by` is what takes back what the weights count too much there.
+fn stage_word(i: u32, n_words: u32, word: u32, by: f32) {
+  let own = word & 0xfffffffeu;
+  let block = i / n_words;
+  let w = i % n_words;
+  if (w < SCALE_WORD) {
+    rounded[block / 2u][block % 2u * 2u + w] = own;
+  } else if (w == SCALE_WORD) {
+    rounded_scales[block / 4u][block % 4u] = by * bitcast<f32>(own);
+  } else {
+    square += bitcast<f32>(own);
   }
+}
+// Number `i` of x, likewise, if it was not rounded yet and is `on`. All of a subgroup call it.
+fn stage_number(i: u32, v: f32, by: f32, on: bool) {
+  let made = rounded_block(v);
+  let block = i / 8u;
+  if (on) {
+    if (r % 4u == 0u) { rounded[block / 2u][block % 2u * 2u + r / 4u] = made.x; }
+    if (r == 1u) { rounded_scales[block / 4u][block % 4u] = by * bitcast<f32>(made.y); }
+  }
+}
+
+// Weights of unit `u`, four to a word, times x: the sums of its blocks.
+fn block_sums(low: vec4<u32>, high: vec4<u32>, u: u32) -> vec4<f32> {
+  let x = rounded[2u * u];
+  let y = rounded[2u * u + 1u];
+  return vec4<f32>(
+    whole(dot4I8Packed(low.x, x.x) + dot4I8Packed(low.y, x.y)), whole(dot4I8Packed(low.z, x.z) + dot4I8Packed(low.w, x.w)),
+    whole(dot4I8Packed(high.x, y.x) + dot4I8Packed(high.y, y.y)), whole(dot4I8Packed(high.z, y.z) + dot4I8Packed(high.w, y.w)));
 }
 // Unit `u` of x times 32 weights. Q4_0: byte i of a quad holds quant i below and quant i + 16 above. Turning the upper bit of a
 // nibble around takes 8 off, and in the upper half of a byte it counts 16 times as much.
+const BY_Q4_0: f32 = 0.0625;
 fn dot_rounded_q4_0(w: vec4<u32>, u: u32) -> f32 {
   let flip = vec4<u32>(0x88888888u);
   let upper = vec4<u32>(0xf0f0f0f0u);
-  let low = dot_words(((w << vec4<u32>(4u)) ^ flip) & upper, rounded[2u * u]);
-  let high = dot_words((w ^ flip) & upper, rounded[2u * u + 1u]);
-  return whole(low + high) * (0.0625 * rounded_scales[u]);
+  return dot(rounded_scales[u], block_sums(((w << vec4<u32>(4u)) ^ flip) & upper, (w ^ flip) & upper, u));
 }
 // Q8_0: byte i of two quads is quant i.
-fn dot_rounded_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 {
-  return whole(dot_words(w, rounded[2u * u]) + dot_words(v, rounded[2u * u + 1u])) * rounded_scales[u];
-}
+const BY_Q8_0: f32 = 1.0;
+fn dot_rounded_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 { return dot(rounded_scales[u], block_sums(w, v, u)); }

@@ -2,7 +2,7 @@
 
 use super::share::{Share, Work};
 use crate::kernels::heads::Heads;
-use crate::layout::{BLOCK, GROUP, UNIT};
+use crate::layout::{BLOCK, GROUP};
 use crate::planner::Planner;
 use crate::tensors::{GateUp, Part};
 use crate::weights::Placed;
@@ -91,26 +91,31 @@ pub(crate) struct Geometry {
     pub(crate) keys: usize,
     /// Units of weights that a thread loads at a time.
     pub(crate) batch: usize,
-    /// Products whose first batch is in registers or on its way, the one at work among them: all 4 of a layer, or fewer.
-    pub(crate) depth: usize,
+    /// Whether a thread has its weights of a layer in registers before it begins, or loads them as it goes.
+    pub(crate) holds_layer: bool,
 }
 
 impl Geometry {
-    /// Whether every product has registers of its own.
-    pub(crate) fn has_all(&self) -> bool {
-        self.depth == Work::ALL.len()
+    /// Whether a thread has registers for its weights of a layer, and a group that has a part in O and down has one in Q, K and V, where
+    /// it loads them.
+    pub(crate) fn can_hold(&self, shape: &Shape) -> bool {
+        let geometry = Self { holds_layer: true, ..*self };
+        let shares = Work::ALL.map(|work| Share::of(shape, &geometry, work));
+        shares[0].blocks >= shares[1].blocks.min(self.groups)
+            && shares.iter().all(|share| share.steps() == 1)
+            && geometry.n_units(&shares) <= MOST_UNITS
     }
 
-    /// Whether a layer's weights are in registers before it begins.
-    pub(crate) fn holds(&self, shape: &Shape) -> bool {
-        let shares = Work::ALL.map(|work| Share::of(shape, self, work));
-        self.has_all() && shares.iter().all(|share| share.steps() == 1) && self.n_units(&shares) <= MOST_UNITS
+    /// Sets of registers that products load weights into.
+    pub(super) fn register_sets(&self) -> usize {
+        if self.holds_layer { Work::ALL.len() } else { 1 }
     }
 
     /// Units that a thread has registers for.
     fn n_units(&self, shares: &[Share; 4]) -> usize {
-        let of = |first: usize| shares.iter().skip(first).step_by(self.depth).map(|share| share.batch).max();
-        (0..self.depth).filter_map(of).sum()
+        let sets = self.register_sets();
+        let of = |first: usize| shares.iter().skip(first).step_by(sets).map(Share::units).max();
+        (0..sets).filter_map(of).sum()
     }
 }
 
@@ -182,9 +187,6 @@ impl Shape {
         if units > MOST_UNITS {
             return Err(format!("a thread loads {units} units ahead, where {MOST_UNITS} are possible"));
         }
-        if !geometry.has_all() && shares.iter().any(|share| share.blocks < geometry.groups) {
-            return Err(format!("{} workgroups cannot share each of its products", geometry.groups));
-        }
         let states = 2 * geometry.splits * self.heads.n_heads;
         if states > geometry.threads {
             return Err(format!("{} threads cannot read {states} states of heads", geometry.threads));
@@ -213,7 +215,7 @@ impl Shape {
 
     fn staged_bytes(&self) -> usize {
         let n = self.longest();
-        if self.rounds { n + n / UNIT * 4 } else { 4 * n }
+        if self.rounds { n + n / BLOCK * 4 } else { 4 * n }
     }
 
     /// Buffers that weights lie in.

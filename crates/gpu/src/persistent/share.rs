@@ -20,11 +20,6 @@ impl Work {
         self as usize
     }
 
-    /// The work that comes `n` after it, and whether in the next layer.
-    pub(crate) fn after(self, n: usize) -> (Self, bool) {
-        (Self::ALL[(self.index() + n) % Self::ALL.len()], self.index() + n >= Self::ALL.len())
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Qkv => "qkv",
@@ -54,12 +49,14 @@ pub(crate) struct Share {
     /// Blocks of weights to an output block: gates have their ups.
     pub(crate) parts: usize,
     pub(crate) n_units: usize,
+    /// Units side by side that a thread has together: two have their scales in one word.
+    pub(crate) run: usize,
     /// Octets that share a block; even, unless there is one.
     pub(crate) slices: usize,
     /// Blocks at work at a time, and how many times as many there are.
     pub(crate) teams: usize,
     pub(crate) sets: usize,
-    /// Units of a block that a thread loads at a time, and how many times it does.
+    /// Runs of a block that a thread loads at a time, and how many times it does.
     pub(crate) batch: usize,
     pub(crate) batches: usize,
 }
@@ -72,17 +69,26 @@ impl Share {
         let blocks = place.n_rows / BLOCK / parts;
         let slots = blocks.div_ceil(geometry.groups);
         let (octets, n_units) = (geometry.threads / BLOCK, place.n_cols.div_ceil(UNIT));
+        // A thread of a small model has so few units that pairs of them would be shared out unevenly.
+        let pairs = !geometry.holds_layer && geometry.batch >= 2 && n_units.is_multiple_of(2);
+        let run = if pairs { 2 } else { 1 };
+        let n_runs = n_units / run;
         let share = |slices: usize| {
             let teams = octets / slices;
             let sets = (slots * parts).div_ceil(teams);
-            let rounds = n_units.div_ceil(slices);
-            let batches = rounds.div_ceil(geometry.batch);
+            let rounds = n_runs.div_ceil(slices);
+            let batches = rounds.div_ceil(geometry.batch / run);
             let batch = rounds.div_ceil(batches);
-            Self { blocks, slots, parts, n_units, slices, teams, sets, batch, batches }
+            Self { blocks, slots, parts, n_units, run, slices, teams, sets, batch, batches }
         };
-        let slices = (1..=octets.min(n_units)).rev().filter(|n| *n == 1 || n.is_multiple_of(2));
-        let cost = |s: &Self| (s.steps(), s.steps() * s.batch, s.sets);
+        let slices = (1..=octets.min(n_runs)).rev().filter(|n| *n == 1 || n.is_multiple_of(2));
+        let cost = |s: &Self| (s.steps(), s.steps() * s.units(), s.sets);
         slices.map(share).min_by_key(cost).unwrap_or_else(|| share(1))
+    }
+
+    /// Units of a batch.
+    pub(crate) fn units(&self) -> usize {
+        self.batch * self.run
     }
 
     /// How many times a thread loads a batch.

@@ -1,9 +1,9 @@
 //! Several greedy tokens of one sequence, from embedding to choice, in one dispatch: the text, composed phase by phase.
 //!
 //! Inputs: weights in row groups (see `layout`), Q4_0 or Q8_0, of one shape and place in all layers, the head and the embedding
-//! Q6_K as well; keys and values; angles, block
-//! table and the first id in `tables` and `tokens`. Outputs: ids, `tokens[position + 1]` and on; keys and values of their rows; in
-//! the exchange how many tokens are done, and whether a group has stopped.
+//! Q6_K as well; keys and values; angles, block table and the first id in `tables` and `tokens`. Outputs: ids,
+//! `tokens[position + 1]` and on; keys and values of their rows; in the exchange how many tokens are done, and whether a group has
+//! stopped.
 //! Requires: all workgroups at work at a time, subgroups of `lanes`, coherent buffers, what [`Shape`] says of sizes. Launch:
 //! `groups` workgroups, at most n_ff / 8, of `threads`.
 //!
@@ -20,19 +20,22 @@
 //! A phase is three steps: words are taken and staged in workgroup memory; products of a few rows, 8 threads to a block of rows,
 //! over units of their own; sums over the slices, and their publication.
 //!
-//! What a thread reads of weights does not hang on any result, so that it is read ahead. A thread of a small model has its weights of
-//! a layer in registers, and loads those of the next as soon as the last have been used; groups that do not attend read the weights
-//! after those, so that they come from the cache. Of a larger model a thread has a few units, loads others as soon as those have been
-//! used, and the first of the next product at the end of one: memory is at work while groups wait for each other.
-//! Numerics: f32, but for the lowest bit of what is exchanged, and vectors rounded to 8 bits where that is asked for; keys and values
+//! A thread of a small model has its weights of a layer in registers, and loads those of the next as soon as the last have been used;
+//! groups that do not attend read the weights after those, so that they come from the cache. Of a larger model a thread has a few
+//! units, and loads others as soon as those have been used; but nothing while it waits for a vector, whose words would come behind.
+//! Groups that do not attend read the weights that come next.
+//! Numerics: f32, but for the lowest bit of what is exchanged, and vectors rounded to 8 bits where that is asked for: by whoever makes
+//! them, 8 numbers with a scale of their own, of every four the first to an even number, in whose place the tag is. Keys and values
 //! rounded to f16 as in the cache. In floats, against the plan of dispatches: keys and values of 30 layers within 7e-4 of the largest;
 //! of 60 texts of the bundled model with 26,334 tokens one differed, where two logits are 7e-5 apart.
 //! Source: own.
 //! Measured on an H200, Q4_0, 128 tokens. SmolLM-135M, floats: 276 to 308 us a token by machine; of 319 in a version before, waits were
 //! 102, products 45 and the head 18. With vectors in 8 bits 299. What costs: words that are looked at by more threads than need them
-//! (8), sums that are added by shuffles before they are left (20), four loads of 8 words side by side in place of one of 32 (95).
-//! Llama-1B, 8 bits: 440 us, by dispatches 602; of 567 in a version before 350 without waits, 332 without weights. Llama-8B: 2.0 ms, no
-//! less than by dispatches.
+//! (8), sums that are added by shuffles before they are left (20), four loads of 8 words side by side in place of one of 32 (95), words
+//! of a block in four lines (80), weights and keys loaded only when the next vector has come (20).
+//! Llama-8B: 1,650 us, 1,950 by dispatches and in a version before, where everybody rounded whole vectors (-80 of the 500 us of 8
+//! layers without that and a quarter of the words) and weights were on their way while words were looked at (-14 of 330 of 6 layers).
+//! Llama-1B: 425 to 435, in that version 441, by dispatches 602.
 //! There are 128 registers for each of 512 threads, of which those of weights are few: with more a token took longer.
 
 use super::shape::{Geometry, Shape, TYPE_OF_HEAD};
@@ -73,7 +76,7 @@ impl Source {
             .constant("N_SUBGROUPS", geometry.threads / geometry.lanes)
             .constant("SPLITS", geometry.splits)
             .constant("KEYS", geometry.keys)
-            .text(&format!("const KEYS_AHEAD = {};", geometry.has_all()))
+            .text(&format!("const AHEAD = {};", geometry.holds_layer))
             .constant("KV", shape.kv)
             .constant("LAYER_KV", shape.layer_kv)
             .constant("ROPE", shape.rope)
@@ -105,7 +108,6 @@ impl Source {
                 .text(include_str!("q8_0.wgsl")),
             true => shader
                 .constant("LONGEST", shape.longest())
-                .text(include_str!("../shared/round_word.wgsl"))
                 .text(include_str!("../shared/dot_words.wgsl"))
                 .text(include_str!("rounded.wgsl")),
         };
@@ -130,7 +132,8 @@ impl Source {
         self.load_first(&mut text);
         self.attention(&mut text);
         self.output(&mut text);
-        self.embedding(&mut text);
+        self.embedded(&mut text);
+        self.embed(&mut text);
         self.own_elements(&mut text);
         shader.text(&text).text(include_str!("main.wgsl")).finish()
     }
@@ -153,6 +156,8 @@ fn name_of(ty: TensorType) -> String {
 
 mod attention;
 mod exchange;
+mod finish;
 mod output;
 mod product;
 mod units;
+mod vectors;

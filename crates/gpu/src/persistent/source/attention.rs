@@ -1,7 +1,12 @@
 //! The text of attention.
 
 use super::Source;
+use super::vectors::BLOCK_WORDS;
+use crate::persistent::shape::Spot;
 use std::fmt::Write;
+
+/// What groups that do not attend bring near of a large layer: more takes longer than attention.
+const PREFETCH_BYTES: usize = 8 << 20;
 
 impl Source {
     /// Keys in registers, the loads of the next, and the phase.
@@ -63,7 +68,7 @@ impl Source {
              \x20 let heads = select(N_HEADS + (part - 1u) * N_KV_HEADS + kv_head(), head(), part == 0u);\n\
              \x20 return AT_QKV + heads * HEAD_DIM + e % HEAD_DIM;\n}}\n\
              fn attend(layer: u32, position: u32) {{\n\
-             \x20 if (!KEYS_AHEAD) {{\n    load_angles(position);\n    load_first_keys(layer, position);\n  }}\n{}{}{stage}{}  workgroupBarrier();\n{}{}{}}}",
+             \x20 if (!AHEAD) {{\n    load_angles(position);\n    load_first_keys(layer, position);\n  }}\n{}{}{stage}{}  workgroupBarrier();\n{}{}{}}}",
             norms[0],
             self.wait(&words, "tag"),
             norms[1],
@@ -184,12 +189,16 @@ impl Source {
         let sums = per(&|i| {
             format!("sum += w{i} * pool[{i}u * HEAD_DIM / 4u + e / 4u][e % 4u]; all += w{i} * totals[{i}];")
         });
-        let store = match self.geometry.splits {
-            1 => "    publish(AT_ATTENDED + head() * HEAD_DIM + e, sum / all);",
-            _ => {
-                "    publish(AT_ATTENDED + (split() * N_HEADS + head()) * HEAD_DIM + e, sum);\n\
-                 \x20   if (e < 2u) { publish(AT_STATES + (split() * N_HEADS + head()) * 2u + e, select(all, high, e == 0u)); }"
-            }
+        let state = "(split() * N_HEADS + head())";
+        let store = match (self.geometry.splits, self.shape.rounds) {
+            (1, false) => "if (on) { publish(AT_ATTENDED + head() * HEAD_DIM + e, sum / all); }".to_owned(),
+            (1, true) => format!(
+                "publish_block(AT_ATTENDED, (head() * HEAD_DIM + e) / 8u, sum / all, 0.0, {BLOCK_WORDS}u, on);"
+            ),
+            _ => format!(
+                "if (on) {{\n      publish(AT_ATTENDED + {state} * HEAD_DIM + e, sum);\n\
+                 \x20     if (e < 2u) {{ publish(AT_STATES + {state} * 2u + e, select(all, high, e == 0u)); }}\n    }}"
+            ),
         };
         format!(
             "  let peak = subgroup_top(top);\n\
@@ -201,37 +210,45 @@ impl Source {
              \x20 if (lane == 0u) {{\n    tops[subgroup] = peak;\n    totals[subgroup] = sums.x;\n  }}\n\
              \x20 let on = alive();\n\
              \x20 workgroupBarrier();\n\
-             \x20 for (var e = t; e < HEAD_DIM && on; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}{store}\n  }}\n"
+             \x20 for (var e = t; e < HEAD_DIM; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}    {store}\n  }}\n"
         )
     }
 
-    /// The weights of the layer after next on their way to the cache, by groups that do not attend; where registers do not hold a
-    /// layer, a cache does not hold two.
+    /// Weights on their way to the cache, by groups that do not attend: those of the layer after next, or, where registers do not hold a
+    /// layer and a cache does not hold two, those that come next, as long as attention takes.
     fn prefetch(&self, text: &mut String) {
-        let groups = self.geometry.groups.saturating_sub(self.geometry.splits * self.shape.heads.n_heads);
+        let shape = &self.shape;
+        let groups = self.geometry.groups.saturating_sub(self.geometry.splits * shape.heads.n_heads);
         let threads = groups * self.geometry.threads;
+        let (place, layer, most) = match self.geometry.holds_layer {
+            true => (&shape.qkv, "((layer + 2u) % N_LAYERS)", usize::MAX),
+            false => (&shape.attn_output, "layer", PREFETCH_BYTES),
+        };
+        // Of a layer that may be in two buffers only that tensor.
+        let bytes = match shape.n_buffers() {
+            1 => {
+                let before = 16 * place.spots[0].quads.wrapping_sub(shape.qkv.spots[0].quads) as usize;
+                (4 * shape.layer_words as usize).saturating_sub(before)
+            }
+            _ => place.n_rows * place.n_cols / 2,
+        };
         // A word of every 32 bytes.
-        let n = self.shape.layer_words as usize / 8;
-        if threads == 0 || !self.geometry.has_all() || self.shape.n_buffers() > 1 {
-            text.push_str("fn prefetch(layer: u32) {}\n");
-            return;
-        }
-        let mut lines = String::new();
-        for k in 0..n.div_ceil(threads) {
-            let _ = writeln!(
-                lines,
-                "  if (i + {at}u < {n}u) {{ seen ^= words[first + (i + {at}u) * 8u]; }}",
-                at = k * threads
-            );
-        }
+        let n = bytes.min(most) / 32;
+        let reads = |spot: &Spot, _: &str, words: &str| {
+            (0..n.div_ceil(threads.max(1))).fold(String::new(), |text, k| {
+                let i = format!("i + {}u", k * threads);
+                text + &format!(
+                    "  if ({i} < {n}u) {{ seen ^= {words}[{}u + {layer} * LAYER_WORDS + ({i}) * 8u]; }}\n",
+                    spot.quads.wrapping_mul(4)
+                )
+            })
+        };
+        let reads = if threads == 0 { String::new() } else { self.of_weights(place, layer, reads) };
         let _ = writeln!(
             text,
-            "fn prefetch(layer: u32) {{\n\
-             \x20 let first = {}u + (layer + 2u) % N_LAYERS * LAYER_WORDS;\n\
-             \x20 let i = (wg - N_HEADS * SPLITS) * THREADS + t;\n  var seen = 0u;\n{lines}\
+            "fn prefetch(layer: u32) {{\n  let i = (wg - N_HEADS * SPLITS) * THREADS + t;\n  var seen = 0u;\n{reads}\
              \x20 // Never so; but the loads must not be taken for useless.\n\
-             \x20 if (limit == 0xffffffffu && seen == 1u) {{ publish_word(AT_BEST, seen); }}\n}}",
-            4 * self.shape.qkv.spots[0].quads
+             \x20 if (limit == 0xffffffffu && seen == 1u) {{ publish_word(AT_BEST, seen); }}\n}}"
         );
     }
 }

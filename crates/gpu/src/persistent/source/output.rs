@@ -1,7 +1,7 @@
 //! The text of the head, and of the embedding of what it chose.
 
 use super::Source;
-use super::units::{self, Rows};
+use super::units::{self, Rows, Scale};
 use crate::layout::{BLOCK, UNIT, UnitWords};
 use gguf::TensorType;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ impl Source {
         let (place, lanes) = (self.shape.output, self.geometry.lanes);
         let n_units = place.n_cols.div_ceil(UNIT);
         let slices = lanes / BLOCK;
-        let most = if self.geometry.has_all() { MOST_REGISTERS } else { MOST_REGISTERS_ALONE };
+        let most = if self.geometry.holds_layer { MOST_REGISTERS } else { MOST_REGISTERS_ALONE };
         let most = (most / units::n_registers(place.ty)).max(1);
         let rounds = n_units.div_ceil(slices);
         let window = rounds.div_ceil(rounds.div_ceil(most));
@@ -50,7 +50,8 @@ impl Source {
             blocks - 1
         );
         let steps = (0..rounds).fold(String::new(), |text, k| {
-            let product = units::dot(place.ty, self.shape.rounds, &format!("output{}", k % window));
+            let product =
+                units::dot(place.ty, self.shape.rounds, &format!("output{}", k % window), Scale::Own);
             let whole = (k + 1) * slices <= n_units;
             let guard = if whole { String::new() } else { format!("if (u < {n_units}u) ") };
             text + &format!(
@@ -93,8 +94,8 @@ impl Source {
         );
     }
 
-    /// A token's embedding, as `got`.
-    pub(super) fn embedding(&self, text: &mut String) {
+    /// An element of a token's embedding.
+    pub(super) fn embedded(&self, text: &mut String) {
         let place = self.shape.embedding;
         let n_units = place.n_cols.div_ceil(UNIT);
         let n = UnitWords::of(place.ty);
@@ -133,10 +134,5 @@ impl Source {
             text,
             "fn embedded(id: u32, e: u32) -> f32 {{\n  let u = e / 32u;\n  let i = e % 32u;\n{lines}}}"
         );
-        let lines = (0..self.pieces(self.shape.n_embd)).fold(String::new(), |text, k| {
-            let embedded = self.of_elements(self.shape.n_embd, k, |e| format!("embedded(id, {e})"));
-            text + &format!("  got{k} = {embedded};\n")
-        });
-        let _ = writeln!(text, "fn embed(id: u32) {{\n{lines}}}");
     }
 }

@@ -30,17 +30,27 @@ pub(super) fn declare(text: &mut String, fields: &[(String, &'static str)], name
     }
 }
 
-/// The registers called `name` times unit `u` of x.
-pub(super) fn dot(ty: TensorType, rounds: bool, name: &str) -> String {
+/// The registers called `name` times unit `u` of x, as WGSL; `scale` is the word that the unit's scale is in.
+pub(super) fn dot(ty: TensorType, rounds: bool, name: &str, scale: Scale) -> String {
     let words = UnitWords::of(ty);
     let mut values: Vec<String> = (0..words.quads).map(|j| format!("{name}_{j}")).collect();
     values.extend((0..words.words).map(|j| format!("{name}_w{j}")));
     let function = format!("dot_{}{}", if rounds { "rounded_" } else { "" }, name_of(ty));
-    let scale = format!("{name}_d >> (u % 2u * 16u)");
-    match words.supers {
-        true => format!("{function}({}, {scale}, {name}_s, u)", values.join(", ")),
-        false => format!("unpack2x16float({scale}).x * {function}({}, u)", values.join(", ")),
+    let own = format!("{name}_d >> (u % 2u * 16u)");
+    match (words.supers, scale) {
+        (true, _) => format!("{function}({}, {own}, {name}_s, u)", values.join(", ")),
+        (false, Scale::Own) => format!("unpack2x16float({own}).x * {function}({}, u)", values.join(", ")),
+        (false, Scale::OfRun(word, part)) => {
+            format!("unpack2x16float({word}){part} * {function}({}, u)", values.join(", "))
+        }
     }
+}
+
+/// Where a unit's scale is: in its own register by whether it is an even one, or in one of a run's halves.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scale<'a> {
+    Own,
+    OfRun(&'a str, &'static str),
 }
 
 /// Rows of a tensor in one buffer, as WGSL.
@@ -95,6 +105,44 @@ impl Rows<'_> {
         if n.supers {
             word("_s", spot.supers, &format!("block * {}u + {u} / 8u", n_units.div_ceil(8)));
         }
+        text
+    }
+
+    /// Of row `r` of that block the run of two units `k` times `step` behind `at`, likewise, to the registers called `names`; both
+    /// scales to those of the first.
+    pub(super) fn load_run(
+        &self,
+        layer: &str,
+        at: &str,
+        (k, step, exact): (usize, usize, bool),
+        names: [&str; 2],
+    ) -> String {
+        let Self { spot, quads, words, place, n_units } = self;
+        let n = UnitWords::of(place.ty).quads;
+        let run = match exact {
+            true => format!("({at} + {}u)", k * step),
+            false => format!("min({at} + {}u, {}u)", k * step, n_units / 2 - 1),
+        };
+        let mut text = String::new();
+        for (i, name) in names.into_iter().enumerate() {
+            for j in 0..n {
+                let _ = writeln!(
+                    text,
+                    "      {name}_{j} = {quads}[{}u + {layer} * (LAYER_WORDS / 4u) + ((block * {}u + {run}) * {}u + {}u) * 8u + r];",
+                    spot.quads,
+                    n_units / 2,
+                    2 * n,
+                    i * n + j
+                );
+            }
+        }
+        let _ = writeln!(
+            text,
+            "      {}_d = {words}[{}u + {layer} * LAYER_WORDS + (block * {}u + {run}) * 8u + r];",
+            names[0],
+            spot.pairs,
+            n_units / 2
+        );
         text
     }
 }

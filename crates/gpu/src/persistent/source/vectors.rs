@@ -1,0 +1,217 @@
+//! The text of vectors: from the exchange to registers, and from there to where products read them.
+//!
+//! A thread takes words of a vector: numbers, or, where vectors are rounded to 8 bits, the words of blocks that were rounded where they
+//! were made, of 8 numbers each.
+
+use super::exchange::Word;
+use super::{Source, name_of};
+use crate::layout::BLOCK;
+use crate::persistent::shape::{Place, Shape, TYPES};
+use std::fmt::Write;
+
+/// Words that a thread waits for at a time.
+const MOST_WORDS: usize = 16;
+/// Words of a block: 8 numbers and their scale; and the sum of the squares of what a norm is to be made of.
+pub(super) const BLOCK_WORDS: usize = 3;
+pub(super) const NORM_BLOCK_WORDS: usize = 4;
+
+/// Words of a vector of `n` that a product reads, behind a norm or not.
+pub(super) fn words_of(shape: &Shape, n: usize, norm: bool) -> usize {
+    match (shape.rounds, norm) {
+        (false, _) => n,
+        (true, false) => n / BLOCK * BLOCK_WORDS,
+        (true, true) => n / BLOCK * NORM_BLOCK_WORDS,
+    }
+}
+
+impl Source {
+    /// Of `n` words or numbers, how many a thread has: t + k THREADS for each k below.
+    pub(super) fn pieces(&self, n: usize) -> usize {
+        n.div_ceil(self.geometry.threads)
+    }
+
+    /// A thread's number `k` of them, as WGSL, clamped, and whether there is one.
+    pub(super) fn piece(&self, n: usize, k: usize) -> (String, String) {
+        let i = format!("t + {}u", k * self.geometry.threads);
+        match (k + 1) * self.geometry.threads <= n {
+            true => (format!("({i})"), "true".to_owned()),
+            false => (format!("min({i}, {}u)", n - 1), format!("{i} < {n}u")),
+        }
+    }
+
+    /// Vectors as the threads have them: `got`, what was taken last; and norms, where it is not multiplied by them before.
+    pub(super) fn vectors(&self, text: &mut String) {
+        let shape = &self.shape;
+        let ty = if shape.rounds { "u32" } else { "f32" };
+        let most = words_of(shape, shape.longest(), false).max(words_of(shape, shape.n_embd, true));
+        for k in 0..self.pieces(most) {
+            let _ = writeln!(text, "var<private> got{k}: {ty};");
+        }
+        for k in 0..if shape.rounds { 0 } else { self.pieces(shape.n_embd) } {
+            let norms = ["attn_norm", "ffn_norm", "output_norm"];
+            let _ = norms.map(|name| writeln!(text, "var<private> {name}{k}: f32;"));
+        }
+        let width = shape.heads.width();
+        for k in 0..if self.geometry.splits > 1 { self.pieces(width) } else { 0 } {
+            let _ = writeln!(text, "var<private> merged{k}: f32;");
+        }
+        let attended = match self.geometry.splits {
+            1 => self.take("AT_ATTENDED", width, false),
+            _ => self.merge(),
+        };
+        for (name, lines) in [
+            ("hidden", self.take("AT_HIDDEN", shape.n_embd, true)),
+            ("attended", attended),
+            ("middle", self.take("AT_MIDDLE", shape.n_embd, true)),
+            ("gated", self.take("AT_GATED", shape.n_ff, false)),
+        ] {
+            let _ = writeln!(text, "fn take_{name}(expected: u32) {{\n{lines}}}");
+        }
+        for (name, place, n, norm) in [
+            ("hidden", shape.qkv, shape.n_embd, Some("attn_norm")),
+            ("attended", shape.attn_output, width, None),
+            ("middle", shape.gate_up, shape.n_embd, Some("ffn_norm")),
+            ("gated", shape.ffn_down, shape.n_ff, None),
+            ("last", shape.output, shape.n_embd, Some("output_norm")),
+        ] {
+            let start = if norm.is_some() { "  square = 0.0;\n" } else { "" };
+            let lines: String = match (name, self.geometry.splits) {
+                ("attended", 2..) => self.stage_merged(),
+                _ => (0..self.pieces(words_of(shape, n, norm.is_some())))
+                    .map(|k| self.stage(&place, n, k, norm))
+                    .collect(),
+            };
+            let _ = writeln!(text, "fn stage_{name}() {{\n{start}{lines}}}");
+        }
+        // What numbers are multiplied by when they are staged.
+        let head = Some(shape.output.ty).filter(|ty| !TYPES.contains(ty));
+        let types = TYPES.iter().copied().chain(head).filter(|_| !shape.rounds);
+        let factors = types.fold(String::new(), |factors, ty| {
+            let (by, ty) = (format!("by_{}", name_of(ty)), name_of(ty));
+            let _ = writeln!(text, "var<private> {by}: f32;");
+            factors + &format!("  {by} = factor_{ty}(t);\n")
+        });
+        let _ = writeln!(text, "fn set_factors() {{\n{factors}}}");
+    }
+
+    /// The norm before a product of layer `layer`, where vectors are multiplied by it when they are staged.
+    pub(super) fn load_norm(&self, place: &Place, name: &str, layer: &str) -> String {
+        if self.shape.rounds {
+            return String::new();
+        }
+        let n = self.shape.n_embd;
+        self.of_weights(place, layer, |spot, _, words| {
+            (0..self.pieces(n)).fold(String::new(), |text, k| {
+                let at = format!("{}u + {layer} * LAYER_WORDS + {}", spot.norm, self.piece(n, k).0);
+                text + &format!("  {name}{k} = bitcast<f32>({words}[{at}]);\n")
+            })
+        })
+    }
+
+    /// Piece `k` of the vector that was taken, on its way to a product; if it is one before a norm, `square` counts its squares.
+    fn stage(&self, place: &Place, n: usize, k: usize, norm: Option<&str>) -> String {
+        let i = format!("t + {}u", k * self.geometry.threads);
+        let on = self.piece(words_of(&self.shape, n, norm.is_some()), k).1;
+        if self.shape.rounds {
+            let n_words = if norm.is_some() { NORM_BLOCK_WORDS } else { BLOCK_WORDS };
+            return format!("  if ({on}) {{ stage_word({i}, {n_words}u, got{k}, {}); }}\n", self.by(place));
+        }
+        let (times, square) = match norm {
+            Some(norm) => (format!(" * {norm}{k}"), format!(" square += got{k} * got{k};")),
+            None => Default::default(),
+        };
+        format!("  if ({on}) {{ stage({i}, got{k}{times} * {});{square} }}\n", self.by(place))
+    }
+
+    /// A vector of `n`, whose words are waited for some at a time.
+    fn take(&self, at: &str, n: usize, norm: bool) -> String {
+        let n_words = words_of(&self.shape, n, norm);
+        let all: Vec<usize> = (0..self.pieces(n_words)).collect();
+        all.chunks(MOST_WORDS).fold(String::new(), |mut text, some| {
+            let word = |&k: &usize| self.word(n_words, k, |i| format!("{at} + {i}"));
+            let words: Vec<Word> = some.iter().map(word).collect();
+            let _ = writeln!(text, "  {{\n{}", self.wait(&words, "expected"));
+            for (i, &k) in some.iter().enumerate() {
+                let word = format!("word{i}");
+                let got = if self.shape.rounds { word } else { format!("number({word})") };
+                let _ = writeln!(text, "  got{k} = {got};");
+            }
+            text + "  }\n"
+        })
+    }
+
+    /// The states of all parts of the keys, put together: values, tops and totals.
+    fn merge(&self) -> String {
+        let (splits, width) = (self.geometry.splits, self.shape.heads.width());
+        let n = self.pieces(width);
+        let n_states = 2 * splits * self.shape.heads.n_heads;
+        let of_split = |split: usize| {
+            (0..n).map(move |k| self.word(width, k, |i| format!("AT_ATTENDED + {}u + {i}", split * width)))
+        };
+        let mut words: Vec<Word> = (0..splits).flat_map(of_split).collect();
+        words.push(self.word(n_states, 0, |i| format!("AT_STATES + {i}")));
+        let mut text = self.wait(&words, "expected");
+        let _ = writeln!(
+            text,
+            "  if (t < {n_states}u) {{ states[t] = number(word{}); }}\n  workgroupBarrier();",
+            splits * n
+        );
+        for k in 0..n {
+            let clamped = self.piece(width, k).0;
+            let _ = writeln!(text, "  {{\n    let head = {clamped} / HEAD_DIM;");
+            let mut top = String::new();
+            for s in 0..splits {
+                let _ = writeln!(text, "    let top{s} = states[({s}u * N_HEADS + head) * 2u];");
+                top = if s == 0 { "top0".to_owned() } else { format!("max({top}, top{s})") };
+            }
+            let _ = writeln!(text, "    let top = {top};");
+            let (mut sum, mut total) = (String::new(), String::new());
+            for s in 0..splits {
+                let _ = writeln!(text, "    let w{s} = weight(top{s} - top);");
+                let _ = write!(sum, " + w{s} * number(word{})", s * n + k);
+                let _ = write!(total, " + w{s} * states[({s}u * N_HEADS + head) * 2u + 1u]");
+            }
+            let _ = writeln!(text, "    merged{k} = (0.0{sum}) / (0.0{total});\n  }}");
+        }
+        text
+    }
+
+    fn stage_merged(&self) -> String {
+        let (width, by) = (self.shape.heads.width(), self.by(&self.shape.attn_output));
+        (0..self.pieces(width)).fold(String::new(), |text, k| {
+            let (i, on) = (format!("t + {}u", k * self.geometry.threads), self.piece(width, k).1);
+            text + &match self.shape.rounds {
+                true => format!("  stage_number({i}, merged{k}, {by}, {on});\n"),
+                false => format!("  if ({on}) {{ stage({i}, merged{k} * {by}); }}\n"),
+            }
+        })
+    }
+
+    /// A token's embedding, on its way to the first layer's product: taken, or, where it is to be rounded, staged.
+    pub(super) fn embed(&self, text: &mut String) {
+        let n = self.shape.n_embd;
+        let start = if self.shape.rounds { "  square = 0.0;\n" } else { "" };
+        let lines = (0..self.pieces(n)).fold(start.to_owned(), |text, k| {
+            let (i, on) = self.piece(n, k);
+            text + &match self.shape.rounds {
+                false => format!("  got{k} = embedded(id, {i});\n"),
+                true => format!(
+                    "  {{\n    let v = embedded(id, {i});\n    var norm: f32;\n{}\
+                     \x20   stage_number(t + {}u, v * norm, {}, {on});\n    if ({on}) {{ square += v * v; }}\n  }}\n",
+                    self.of_weights(&self.shape.qkv, "0u", |spot, _, words| {
+                        format!("    norm = bitcast<f32>({words}[{}u + {i}]);\n", spot.norm)
+                    }),
+                    k * self.geometry.threads,
+                    self.by(&self.shape.qkv)
+                ),
+            }
+        });
+        let _ = writeln!(text, "fn embed(id: u32) {{\n{lines}}}");
+    }
+
+    /// What x is multiplied by for weights of a tensor.
+    fn by(&self, place: &Place) -> String {
+        let ty = name_of(place.ty);
+        if self.shape.rounds { format!("BY_{}", ty.to_uppercase()) } else { format!("by_{ty}") }
+    }
+}
