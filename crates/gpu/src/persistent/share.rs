@@ -108,3 +108,97 @@ impl Share {
         self.slots * self.parts * self.slices * BLOCK
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::heads::Heads;
+    use crate::persistent::shape::{MOST_BUFFERS, Spot};
+    use gguf::TensorType;
+
+    /// Of every block each unit is some thread's exactly once: of models of many sizes, whose layers registers hold or not.
+    #[test]
+    fn units_are_shared_out_once() {
+        for [n_embd, n_heads, n_kv_heads, head_dim, n_ff] in [
+            [576, 9, 3, 64, 1536],
+            [960, 15, 5, 64, 2560],
+            [896, 14, 2, 64, 4864],
+            [1536, 12, 2, 128, 8960],
+            [2048, 32, 8, 64, 8192],
+            [3072, 24, 8, 128, 8192],
+            [4096, 32, 8, 128, 14_336],
+        ] {
+            let shape = shape([n_embd, n_heads, n_kv_heads, head_dim, n_ff]);
+            for (groups, threads, batch, holds_layer) in
+                [(132, 512, 4, false), (120, 256, 32, true), (96, 384, 32, true), (7, 128, 6, false)]
+            {
+                let geometry =
+                    Geometry { groups, threads, lanes: 32, splits: 1, keys: 4, batch, holds_layer };
+                for work in Work::ALL {
+                    check(&Share::of(&shape, &geometry, work), &geometry, &format!("{n_embd} {work:?}"));
+                }
+            }
+        }
+    }
+
+    fn check(share: &Share, geometry: &Geometry, what: &str) {
+        let Share { blocks, slots, parts, n_units, run, slices, teams, batch, batches, .. } = *share;
+        assert!(run == 1 || n_units.is_multiple_of(2), "{what}: runs share scales");
+        assert!(slices * teams <= geometry.threads / BLOCK, "{what}: {share:?}");
+        let mut seen = vec![0u8; blocks * parts * n_units];
+        for group in 0..geometry.groups.min(blocks) {
+            for (octet, step) in
+                (0..slices * teams).flat_map(|octet| (0..share.steps()).map(move |s| (octet, s)))
+            {
+                // As the text has it: see `product`.
+                let (slice, slot) = (octet % slices, octet / slices + step / batches * teams);
+                let out = group + slot / parts * geometry.groups;
+                if slot >= slots * parts || out >= blocks {
+                    continue;
+                }
+                let first = slice + step % batches * batch * slices;
+                let units = (0..batch).flat_map(|k| (0..run).map(move |i| (first + k * slices) * run + i));
+                for unit in units.filter(|unit| *unit < n_units) {
+                    seen[(out * parts + slot % parts) * n_units + unit] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&n| n == 1), "{what}: {share:?}");
+    }
+
+    /// A model of Q4_0, without places: its width, heads, those of keys, their length, and gates.
+    fn shape([n_embd, n_heads, n_kv_heads, head_dim, n_ff]: [usize; 5]) -> Shape {
+        let place = |n_rows: usize, n_cols: usize| Place {
+            ty: TensorType::Q4_0,
+            n_cols,
+            n_rows,
+            spots: [Spot::default(); MOST_BUFFERS],
+            first: [0; MOST_BUFFERS],
+        };
+        let width = n_heads * head_dim;
+        Shape {
+            heads: Heads { n_heads, n_kv_heads, head_dim },
+            halves: false,
+            eps: 1e-5,
+            biased: false,
+            head_norms: false,
+            rounds: true,
+            n_layers: 2,
+            n_embd,
+            n_ff,
+            n_vocab: 512,
+            qkv: place(width + 2 * n_kv_heads * head_dim, n_embd),
+            attn_output: place(n_embd, width),
+            gate_up: place(2 * n_ff, n_embd),
+            ffn_down: place(n_embd, n_ff),
+            layer_words: 0,
+            output: place(512, n_embd),
+            embedding: place(512, n_embd),
+            kv: 0,
+            layer_kv: 0,
+            rope: 0,
+            table: 0,
+            n_blocks: 1,
+        }
+    }
+}
