@@ -190,14 +190,21 @@ impl Source {
             format!("sum += w{i} * pool[{i}u * HEAD_DIM / 4u + e / 4u][e % 4u]; all += w{i} * totals[{i}];")
         });
         let state = "(split() * N_HEADS + head())";
-        let store = match (self.geometry.splits, self.shape.rounds) {
-            (1, false) => "if (on) { publish(AT_ATTENDED + head() * HEAD_DIM + e, sum / all); }".to_owned(),
-            (1, true) => format!(
-                "publish_block(AT_ATTENDED, (head() * HEAD_DIM + e) / 8u, sum / all, 0.0, {BLOCK_WORDS}u, on);"
+        // All of a subgroup round a block together; else nobody is told when the group has stopped.
+        let (and_on, store) = match (self.geometry.splits, self.shape.rounds) {
+            (1, true) => (
+                "",
+                format!(
+                    "publish_block(AT_ATTENDED, (head() * HEAD_DIM + e) / 8u, sum / all, 0.0, {BLOCK_WORDS}u, on);"
+                ),
             ),
-            _ => format!(
-                "if (on) {{\n      publish(AT_ATTENDED + {state} * HEAD_DIM + e, sum);\n\
-                 \x20     if (e < 2u) {{ publish(AT_STATES + {state} * 2u + e, select(all, high, e == 0u)); }}\n    }}"
+            (1, false) => (" && on", "publish(AT_ATTENDED + head() * HEAD_DIM + e, sum / all);".to_owned()),
+            _ => (
+                " && on",
+                format!(
+                    "publish(AT_ATTENDED + {state} * HEAD_DIM + e, sum);\n\
+                     \x20   if (e < 2u) {{ publish(AT_STATES + {state} * 2u + e, select(all, high, e == 0u)); }}"
+                ),
             ),
         };
         format!(
@@ -210,7 +217,7 @@ impl Source {
              \x20 if (lane == 0u) {{\n    tops[subgroup] = peak;\n    totals[subgroup] = sums.x;\n  }}\n\
              \x20 let on = alive();\n\
              \x20 workgroupBarrier();\n\
-             \x20 for (var e = t; e < HEAD_DIM; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}    {store}\n  }}\n"
+             \x20 for (var e = t; e < HEAD_DIM{and_on}; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}    {store}\n  }}\n"
         )
     }
 
@@ -235,12 +242,10 @@ impl Source {
         // A word of every 32 bytes.
         let n = bytes.min(most) / 32;
         let reads = |spot: &Spot, _: &str, words: &str| {
-            (0..n.div_ceil(threads.max(1))).fold(String::new(), |text, k| {
+            let first = format!("  let first = {}u + {layer} * LAYER_WORDS;\n", spot.quads.wrapping_mul(4));
+            (0..n.div_ceil(threads.max(1))).fold(first, |text, k| {
                 let i = format!("i + {}u", k * threads);
-                text + &format!(
-                    "  if ({i} < {n}u) {{ seen ^= {words}[{}u + {layer} * LAYER_WORDS + ({i}) * 8u]; }}\n",
-                    spot.quads.wrapping_mul(4)
-                )
+                text + &format!("  if ({i} < {n}u) {{ seen ^= {words}[first + ({i}) * 8u]; }}\n")
             })
         };
         let reads = if threads == 0 { String::new() } else { self.of_weights(place, layer, reads) };
