@@ -16,9 +16,9 @@ const LARGE_BATCH: usize = 4;
 /// 4096 and 8000), 14 parts 2,982, 2,858, 2,580 and 2,143.
 const SMALL: [(usize, [usize; 2]); 5] =
     [(0, [256, 1]), (48, [256, 2]), (192, [256, 3]), (384, [384, 8]), (1536, [384, 14])];
-/// The same of a large one. Llama-1B made 2,271 tokens a second so; 2,045 with 8 units a thread, and 2,166 with those of two products;
-/// 2,002 with 256 threads and 8 units of two products in a version before. One part made 2,242, 2,190 and 1,984 tokens a second (at 32,
-/// 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
+/// The same of a large one, as measured with a version before: Llama-1B made 2,271 tokens a second so; 2,045 with 8 units a thread,
+/// 2,166 with those of two products, and 2,002 with 256 threads and 8 units of two products. One part made 2,242, 2,190 and 1,984
+/// tokens a second (at 32, 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
 const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [512, 4])];
 /// Keys in hand at a time.
 const KEYS: usize = 4;

@@ -32,7 +32,7 @@
 //! Measured on an H200, Q4_0, 128 tokens. SmolLM-135M, floats: 276 to 308 us a token by machine; of 319 in a version before, waits were
 //! 102, products 45 and the head 18. With vectors in 8 bits 299. What costs: words that are looked at by more threads than need them
 //! (8), sums that are added by shuffles before they are left (20), four loads of 8 words side by side in place of one of 32 (95), words
-//! of a block in four lines (80), weights and keys loaded only when the next vector has come (20).
+//! of a block in four lines (70), weights and keys loaded only when the next vector has come (20).
 //! Llama-8B: 1,650 us, 1,950 by dispatches and in a version before, where everybody rounded whole vectors (-80 of the 500 us of 8
 //! layers without that and a quarter of the words) and weights were on their way while words were looked at (-14 of 330 of 6 layers).
 //! Llama-1B: 425 to 435, in that version 441, by dispatches 602.

@@ -17,8 +17,9 @@ use wgpu::{DeviceType, Features};
 /// Tokens that are compared with those of the plan of dispatches.
 const TOKENS: usize = 12;
 /// How far from the best logit that of a token may be, of the logits' range, in floats and in 8 bits: the ways add in different orders,
-/// and round to 8 bits by different blocks. Of random logits the second is about 2 % of it below the best. On an H200 all tokens of
-/// trials in 8 bits were the best.
+/// and round to 8 bits by different blocks. Of random logits the second is about 2 % of it below the best. Of 720 tokens of the bundled
+/// model, by references that round in these ways, 10 were not the other's best, and none further from it than 0.15 %; on an H200 all
+/// tokens of trials in 8 bits were the best.
 const NEAR: [f32; 2] = [0.001, 0.01];
 /// Bytes of a layer up to which the kernel is tried, which takes seconds at the first load: with layers of 122 MB it was 15 % faster on
 /// an H200, and larger ones were not measured.
