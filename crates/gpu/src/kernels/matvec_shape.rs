@@ -45,10 +45,10 @@ impl Shape {
         Self { slices, teams: 1, blocks, sets: 1, flight: 8 }
     }
 
-    /// The same for `n_tokens` rows of x in 8 bits and weights whose row groups take turns, or not (`groups` 2 or 1): near the best of
-    /// 64 to 200 shapes for each product of models of 135 M, 1 B and 8 B on an H200.
+    /// The same for `n_tokens` rows of x in 8 bits and weights whose row groups take turns, or not (`groups` 2 or 1), with units of so
+    /// many `quads`: near the best of 64 to 200 shapes for each product of models of 135 M, 1 B and 8 B on an H200.
     pub(super) fn int8(
-        n_units: usize,
+        (n_units, quads): (usize, usize),
         n_blocks: usize,
         (n_tokens, groups): (usize, usize),
         caps: Caps,
@@ -59,7 +59,7 @@ impl Shape {
             (_, ..=64) => 16,
             (1, 257..) if most >= 64 => 64,
             // Two rows at a time are as many loads in flight as long slices have.
-            (1, _) if groups == 2 => 16,
+            _ if groups == 2 => 16,
             _ => 32,
         };
         let slices = slices.min(most).min(n_units.next_multiple_of(4));
@@ -70,11 +70,12 @@ impl Shape {
             1 if long => (2, 1, 1, 8),
             1 if groups == 2 && n_units > 64 => (2, 1, 2, 16),
             1 => (2, 2, 1, 8),
-            // Of several tokens the units in flight are as many whatever their number, so that each has the sums that it would have alone.
+            // Of several tokens a row's units in flight are as many whatever their number, so that each has the sums that it would have
+            // alone: a driver makes other sums of another loop.
             _ if n_units < 64 => (1, 1, 1, 8),
-            _ if long => (1, 2, 1, 4 * groups),
-            ..=4 => (2, 1, 1, 8),
-            _ => (2, 2, 1, 16),
+            _ if long => (1, 2, 1, 4 * quads),
+            5.. if groups == 1 && n_blocks >= MANY_BLOCKS => (2, 2, 1, 16),
+            _ => (2, 1, 1, 8),
         };
         let teams = teams.min(most / slices).max(1);
         debug_assert!(n_blocks.is_multiple_of(teams * blocks * sets), "row groups have four blocks");

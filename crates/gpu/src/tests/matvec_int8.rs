@@ -175,6 +175,30 @@ fn long_rows_are_staged_in_parts_and_do_not_depend_on_the_others() {
 }
 
 #[test]
+fn sums_hang_on_slices_and_units_in_flight_alone() {
+    let mut lab = Lab::new(Checks::Off);
+    for (ty, epilogue) in [(Q4_0, Epilogue::SiluMul), (Q6_K, Epilogue::Store)] {
+        let (n_rows, n_cols, n_tokens) = (64, 1024, 5);
+        let problem = Problem::of_rounded(Case { ty, epilogue, n_rows, n_cols, n_tokens, seed: 12 });
+        let mut run_in = |slices, teams, blocks| {
+            // As many units of a row, whatever the number of blocks.
+            let shape = Shape { slices, teams, blocks, sets: 1, flight: 4 * blocks };
+            let weights = (ty, n_cols);
+            let kernel =
+                MatvecInt8::with_shape(weights, n_tokens, Input::Rounded, epilogue, shape, lab.caps).unwrap();
+            let after = run(&mut lab, kernel, &problem);
+            problem.verify(&after).unwrap();
+            after.scratch
+        };
+        let first = run_in(8, 2, 1);
+        for (teams, blocks) in [(2, 2), (1, 1), (1, 4)] {
+            assert!(run_in(8, teams, blocks) == first, "{ty}: {teams} teams of {blocks} blocks");
+        }
+        assert!(run_in(16, 2, 1) != first, "{ty}: other slices make other sums, or this shows nothing");
+    }
+}
+
+#[test]
 fn a_wrong_weight_shows() {
     let mut lab = Lab::new(Checks::Off);
     let case = Case { ty: Q4_0, epilogue: Epilogue::Add, n_rows: 96, n_cols: 1536, n_tokens: 4, seed: 4 };

@@ -196,7 +196,8 @@ fn numbers_in_8_bits_are_those_of_the_reference() {
 /// chooses of a model as small as these may be neither, since it rounds in smaller blocks.
 #[test]
 fn a_trial_in_8_bits_knows_a_wrong_token() {
-    let options = GpuOptions { activations: Activations::Int8, ..options(64) };
+    let decode = DecodeMode::Dispatch;
+    let options = GpuOptions { activations: Activations::Int8, decode, ..options(64) };
     let mut pass = pass_with(&small(), RopePairing::Adjacent, &options);
     assert!(pass.rounds_activations());
     let ids = run(&mut pass).0;
