@@ -4,13 +4,13 @@ use crate::decode::Flight;
 use crate::device::{Caps, Gpu};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
-use crate::kernels::gemm_choice;
+use crate::kernels::{Kernel, gemm_choice};
 use crate::kv_cache::{KvCache, KvLayout};
 use crate::limits;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
 use crate::options::GpuOptions;
-use crate::persistent;
+use crate::persistent::{self, Candidate, Place};
 use crate::pipeline::{Checks, Pipelines};
 use crate::planner::{Batch, Planner, Run};
 use crate::regions::Regions;
@@ -20,6 +20,7 @@ use crate::tensors::Tensors;
 use crate::token_plans::TokenPlans;
 use crate::upload::Upload;
 use model::{Choice, DeviceInfo, DeviceKind, KvBlocks, ModelSpec, Weights};
+use std::thread;
 
 /// Rows that are computed at once, at most: small models are faster the more there are.
 const MOST_ROWS: usize = 2048;
@@ -62,33 +63,43 @@ impl GpuForwardPass {
         };
         memory.check(options.memory_limit.or(gpu.memory_bytes))?;
 
-        let Upload { buffers, note } = layout.upload(&gpu, progress)?;
         let mut pipelines = Pipelines::new(&gpu, Checks::Off);
         if let Some(folder) = &options.pipeline_cache {
             pipelines = pipelines.cached(&gpu, folder);
         }
-        let tables = gpu.private("tables", 4 * tables_at.len as u64);
-        let tokens = gpu.private("tokens", 4 * n_ids as u64);
-        let kv = KvCache::new(&gpu, &pipelines, kv_layout);
-        let token = Scratch::new(&gpu, &pipelines, token_regions, &tables, &tokens);
-        let weights = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
-        let device = device_info(&gpu);
-        let mut machine =
-            Machine { gpu, pipelines, weights, weight_buffers: buffers, kv, tables, tables_at, tokens };
-        machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
-
         let kv_places = kv_layout.places();
         let planner = Planner {
             spec,
             tensors: &tensors,
-            caps: machine.gpu.caps,
+            caps: gpu.caps,
             tables: tables_at,
             kv: &kv_places,
             activations,
             regions: token_regions,
             apart: false,
         };
-        let plans = prepared_plans(&mut machine, &planner, batch_regions, context_len)?;
+        let plans = TokenPlans::new(&planner, context_len);
+        let (cache, mode) = (options.pipeline_cache.as_deref(), options.decode);
+        let place = Place { gpu: &gpu, pipelines: &pipelines, context_len, mode, cache };
+        // Kernels are compiled while weights are on their way.
+        let (uploaded, kernels, candidate) = thread::scope(|scope| {
+            let kernels = scope.spawn(|| {
+                place.pipelines.compile_missing(place.gpu, kernels_of(&plans, &planner, batch_regions))
+            });
+            let candidate = scope.spawn(|| Candidate::first(&planner, place));
+            (layout.upload(place.gpu, progress), joined(kernels), joined(candidate))
+        });
+        let Upload { buffers, note } = uploaded?;
+        pipelines.adopt(kernels?);
+        let tables = gpu.private("tables", 4 * tables_at.len as u64);
+        let tokens = gpu.private("tokens", 4 * n_ids as u64);
+        let kv = KvCache::new(&gpu, &pipelines, kv_layout);
+        let token = Scratch::new(&gpu, &pipelines, token_regions, &tables, &tokens);
+        let weights = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
+        let device = device_info(&gpu);
+        let machine =
+            Machine { gpu, pipelines, weights, weight_buffers: buffers, kv, tables, tables_at, tokens };
+        machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
         let flight = Flight::new(&machine, options.synced);
         memory.readback_bytes = flight.len_bytes();
         let mut pass = Self {
@@ -113,13 +124,18 @@ impl GpuForwardPass {
             device,
             notes: note.into_iter().collect(),
         };
-        pass.try_persistent(options)?;
+        pass.try_persistent(candidate, options)?;
         Ok(pass)
     }
 
     /// Several greedy tokens in one dispatch, where that is wanted and works.
-    fn try_persistent(&mut self, options: &GpuOptions) -> Result<(), GpuError> {
-        match persistent::for_mode(self, options.decode, options.pipeline_cache.as_deref())? {
+    fn try_persistent(
+        &mut self,
+        candidate: Result<Candidate, String>,
+        options: &GpuOptions,
+    ) -> Result<(), GpuError> {
+        let cache = options.pipeline_cache.as_deref();
+        match persistent::for_mode(self, candidate, options.decode, cache)? {
             Ok(kernel) => {
                 self.memory.token_bytes += kernel.len_bytes();
                 self.persistent = Some(kernel);
@@ -135,19 +151,17 @@ fn device_info(gpu: &Gpu) -> DeviceInfo {
     DeviceInfo { kind: DeviceKind::Gpu, backend: gpu.backend.name(), name: gpu.name.clone(), threads: 0 }
 }
 
-/// The plans of a token, and their kernels compiled, with those of a prompt and of the best token.
-fn prepared_plans(
-    machine: &mut Machine,
-    planner: &Planner<'_>,
-    batch_regions: Regions,
-    context_len: usize,
-) -> Result<TokenPlans, GpuError> {
-    let plans = TokenPlans::new(planner, context_len);
+/// The kernels of a token's plans, of a prompt, and of the best token.
+fn kernels_of(plans: &TokenPlans, planner: &Planner<'_>, batch_regions: Regions) -> Vec<Kernel> {
     let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
     let prompt = Planner { regions: batch_regions, ..*planner }.batch(&full, 1);
     let choose = planner.choose(&Choice::GREEDY);
-    machine.prepare(plans.steps().chain(&prompt.steps).chain(choose.iter().flat_map(|plan| &plan.steps)))?;
-    Ok(plans)
+    let chosen = choose.iter().flat_map(|plan| &plan.steps);
+    plans.steps().chain(&prompt.steps).chain(chosen).map(|step| step.kernel).collect()
+}
+
+fn joined<T>(worker: thread::ScopedJoinHandle<'_, T>) -> T {
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Regions for as many rows as pay and a binding has room for.

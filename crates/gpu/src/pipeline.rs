@@ -57,15 +57,14 @@ impl Pipelines {
         self.bind(gpu, 2, &[scratch, tables, tokens, scratch])
     }
 
-    /// For a kernel that sees more buffers of weights than the first.
-    pub(crate) fn more_weights(&self, gpu: &Gpu, buffers: &[Buffer]) -> MoreWeights {
-        let group_layout = group_layout(gpu, "more weights", &vec![true; 2 * buffers.len()]);
-        let [weights, kv, scratch] = self.groups.each_ref().map(Some);
-        let twice: Vec<&Buffer> = buffers.iter().flat_map(|buffer| [buffer, buffer]).collect();
-        MoreWeights {
-            layout: layout(gpu, &[weights, kv, scratch, Some(&group_layout)]),
-            group: bind(gpu, &group_layout, &twice),
-        }
+    /// For kernels that see `n` buffers of weights behind the first; none need it for none.
+    pub(crate) fn more_weights(&self, gpu: &Gpu, n: usize) -> Option<MoreWeights> {
+        let make = || {
+            let group = group_layout(gpu, "more weights", &vec![true; 2 * n]);
+            let [weights, kv, scratch] = self.groups.each_ref().map(Some);
+            MoreWeights { layout: layout(gpu, &[weights, kv, scratch, Some(&group)]), group }
+        };
+        (n > 0).then(make)
     }
 
     fn bind(&self, gpu: &Gpu, group: usize, buffers: &[&Buffer]) -> BindGroup {
@@ -78,6 +77,17 @@ impl Pipelines {
         gpu: &Gpu,
         kernels: impl IntoIterator<Item = Kernel>,
     ) -> Result<(), GpuError> {
+        let made = self.compile_missing(gpu, kernels)?;
+        self.adopt(made);
+        Ok(())
+    }
+
+    /// What is not compiled yet of `kernels`, compiled on several threads.
+    pub(crate) fn compile_missing(
+        &self,
+        gpu: &Gpu,
+        kernels: impl IntoIterator<Item = Kernel>,
+    ) -> Result<Vec<(Kernel, ComputePipeline)>, GpuError> {
         let mut missing: Vec<Kernel> = Vec::new();
         for kernel in kernels {
             if !self.compiled.contains_key(&kernel) && !missing.contains(&kernel) {
@@ -85,26 +95,30 @@ impl Pipelines {
             }
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len()).max(1);
-        let this = &*self;
         let made = std::thread::scope(|scope| {
             let share = |i| missing.iter().skip(i).step_by(threads);
             let workers: Vec<_> = (0..threads)
                 .map(|i| {
                     scope.spawn(move || {
-                        share(i).map(|&k| Ok((k, this.compile(gpu, k)?))).collect::<Result<Vec<_>, _>>()
+                        share(i).map(|&k| Ok((k, self.compile(gpu, k)?))).collect::<Result<Vec<_>, _>>()
                     })
                 })
                 .collect();
             workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
         });
+        let mut all = Vec::new();
         for worker in made {
-            let compiled = worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            self.compiled.extend(compiled);
+            all.extend(worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        if !missing.is_empty() {
+        Ok(all)
+    }
+
+    /// Has what was compiled from here on, and keeps it on disk.
+    pub(crate) fn adopt(&mut self, made: Vec<(Kernel, ComputePipeline)>) {
+        if !made.is_empty() {
+            self.compiled.extend(made);
             self.save();
         }
-        Ok(())
     }
 
     /// Keeps on disk what was compiled since.
@@ -164,11 +178,18 @@ impl Pipelines {
     }
 }
 
-/// Buffers of weights behind the first, each bound twice, in a group of their own.
+/// How buffers of weights behind the first are bound: each twice, in a group of their own.
 #[derive(Debug)]
 pub(crate) struct MoreWeights {
     layout: PipelineLayout,
-    pub(crate) group: BindGroup,
+    group: BindGroupLayout,
+}
+
+impl MoreWeights {
+    pub(crate) fn bind(&self, gpu: &Gpu, buffers: &[Buffer]) -> BindGroup {
+        let twice: Vec<&Buffer> = buffers.iter().flat_map(|buffer| [buffer, buffer]).collect();
+        bind(gpu, &self.group, &twice)
+    }
 }
 
 fn group_layout(gpu: &Gpu, label: &str, read_only: &[bool]) -> BindGroupLayout {

@@ -25,13 +25,14 @@ mod trials;
 
 pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;
-pub(crate) use trial::for_mode;
+pub(crate) use trial::{Candidate, Place, for_mode};
 #[cfg(test)]
 pub(crate) use trial::{confirms, tried};
 
+use crate::device::Gpu;
 use crate::error::GpuError;
 use crate::machine::Machine;
-use crate::pipeline::MoreWeights;
+use crate::pipeline::{MoreWeights, Pipelines};
 use bytemuck::{Pod, Zeroable};
 use source::{DONE, STOPPED, exchange_words};
 use std::thread;
@@ -63,44 +64,32 @@ struct Variant {
     pipeline: ComputePipeline,
 }
 
-/// The kernel, and the words that its groups exchange.
+/// The kernel for a model, compiled, for which weights need not be on the device yet.
 #[derive(Debug)]
-pub(crate) struct Persistent {
-    n_layers: u32,
+pub(crate) struct Compiled {
     variants: Vec<Variant>,
-    exchange: Buffer,
+    /// Words that its groups exchange.
     len: usize,
-    group: BindGroup,
-    /// What it reads weights from but the first buffer.
+    n_layers: u32,
+    n_buffers: usize,
     more_weights: Option<MoreWeights>,
-    /// The variant that used the words last; none if they must be cleared.
-    last: Option<usize>,
-    layer_uses: u32,
-    token_uses: u32,
-    /// Looks at a word before it is given up.
-    pub(crate) limit: u32,
 }
 
-impl Persistent {
-    /// For a model on its device: geometries, each with the position from which on it is used, the first 0, and the text of each
-    /// variant.
+impl Compiled {
+    /// Of geometries, each with the position from which on it is used, the first 0, and the text of each variant.
     pub(crate) fn new(
-        machine: &Machine,
+        gpu: &Gpu,
+        pipelines: &Pipelines,
         shape: &Shape,
         geometries: &[(usize, Geometry)],
         texts: &[String],
     ) -> Result<Self, GpuError> {
-        let gpu = &machine.gpu;
-        let more_buffers = &machine.weight_buffers[1..shape.n_buffers()];
-        let more_weights =
-            (!more_buffers.is_empty()).then(|| machine.pipelines.more_weights(gpu, more_buffers));
+        let n_buffers = shape.n_buffers();
+        let more_weights = pipelines.more_weights(gpu, n_buffers - 1);
         let compile = |(from, geometry): (usize, Geometry), text: &String| {
             let name = format!("persistent_{}", geometry.splits);
-            Ok(Variant {
-                from,
-                geometry,
-                pipeline: machine.pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?,
-            })
+            let pipeline = pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?;
+            Ok(Variant { from, geometry, pipeline })
         };
         let made: Vec<_> = thread::scope(|scope| {
             let jobs = geometries.iter().zip(texts);
@@ -112,20 +101,47 @@ impl Persistent {
             made.into_iter().map(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let variants = made.collect::<Result<Vec<_>, GpuError>>()?;
         let len = geometries.iter().map(|(_, geometry)| exchange_words(shape, geometry)).max().unwrap_or(0);
+        Ok(Self { variants, len, n_layers: shape.n_layers as u32, n_buffers, more_weights })
+    }
+}
+
+/// The kernel, and the words that its groups exchange.
+#[derive(Debug)]
+pub(crate) struct Persistent {
+    n_layers: u32,
+    variants: Vec<Variant>,
+    exchange: Buffer,
+    len: usize,
+    group: BindGroup,
+    /// What it reads weights from but the first buffer.
+    more_weights: Option<BindGroup>,
+    /// The variant that used the words last; none if they must be cleared.
+    last: Option<usize>,
+    layer_uses: u32,
+    token_uses: u32,
+    /// Looks at a word before it is given up.
+    pub(crate) limit: u32,
+}
+
+impl Persistent {
+    /// For the model on a device.
+    pub(crate) fn new(machine: &Machine, compiled: Compiled) -> Self {
+        let Compiled { variants, len, n_layers, n_buffers, more_weights } = compiled;
+        let gpu = &machine.gpu;
         let exchange = gpu.private("exchange", 4 * len as u64);
         let group = machine.pipelines.scratch(gpu, &exchange, &machine.tables, &machine.tokens);
-        Ok(Self {
-            n_layers: shape.n_layers as u32,
+        Self {
+            n_layers,
             variants,
             exchange,
             len,
             group,
-            more_weights,
+            more_weights: more_weights.map(|more| more.bind(gpu, &machine.weight_buffers[1..n_buffers])),
             last: None,
             layer_uses: 0,
             token_uses: 0,
             limit: MOST_LOOKS,
-        })
+        }
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -179,7 +195,7 @@ impl Persistent {
                 pass.set_bind_group(1, machine.kv.group(0), &[]);
                 pass.set_bind_group(2, &self.group, &[]);
                 if let Some(more) = &self.more_weights {
-                    pass.set_bind_group(3, &more.group, &[]);
+                    pass.set_bind_group(3, more, &[]);
                 }
                 pass.set_immediates(0, bytemuck::bytes_of(&params));
                 pass.dispatch_workgroups(geometry.groups as u32, 1, 1);

@@ -3,11 +3,13 @@
 
 use super::geometries::{geometries, group_counts};
 use super::trials::{Outcome, Trials};
-use super::{Persistent, STATUS_WORDS, Shape, outcome, text};
+use super::{Compiled, Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
 use crate::options::DecodeMode;
+use crate::pipeline::Pipelines;
+use crate::planner::Planner;
 use model::{Choice, ForwardError, ForwardPass, SequenceId};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -32,21 +34,86 @@ const FIRST: u32 = 0;
 const OTHER: u32 = 1;
 const OWN: SequenceId = SequenceId(0);
 
-/// The kernel, if `mode` asks for it and it works; or why there is none, in words that follow "because". The folder is that of
-/// compiled kernels.
+/// What is tried, and in which order.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    shape: Shape,
+    trials: Trials,
+    /// Numbers of workgroups that are left to be tried.
+    counts: std::vec::IntoIter<usize>,
+    texts: Vec<String>,
+    compiled: Compiled,
+}
+
+/// Where kernels are compiled, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) gpu: &'a Gpu,
+    pub(crate) pipelines: &'a Pipelines,
+    pub(crate) context_len: usize,
+    pub(crate) mode: DecodeMode,
+    /// The folder of compiled kernels.
+    pub(crate) cache: Option<&'a Path>,
+}
+
+impl Candidate {
+    /// The kernel that is tried first, compiled, if `mode` asks for one and nothing that is known speaks against it; or why there is
+    /// none, in words that follow "because".
+    pub(crate) fn first(planner: &Planner<'_>, place: Place<'_>) -> Result<Self, String> {
+        if place.mode == DecodeMode::Dispatch {
+            return Err("that was asked for".to_owned());
+        }
+        suits(place.gpu)?;
+        let shape = Shape::of(planner)?;
+        if place.mode == DecodeMode::Auto && shape.layer_bytes() > MOST_LAYER_BYTES {
+            return Err("reading its layers takes longer than what is between two dispatches".to_owned());
+        }
+        let lanes = place.gpu.info.subgroup_max_size as usize;
+        let trials = Trials::open(place.gpu, place.cache);
+        let mut counts = group_counts(&shape, lanes).into_iter();
+        let groups = counts.next().ok_or(NOT_TOGETHER)?;
+        let (texts, compiled) = compiled(&shape, &trials, groups, place)?;
+        Ok(Self { shape, trials, counts, texts, compiled })
+    }
+}
+
+/// Why there is no kernel on a device whose workgroups take turns.
+const NOT_TOGETHER: &str = "its workgroups are not at work all at a time";
+
+/// The texts of the kernel for so many workgroups, and that compiled, unless it is known to be slower and `Auto` has the choice.
+fn compiled(
+    shape: &Shape,
+    trials: &Trials,
+    groups: usize,
+    place: Place<'_>,
+) -> Result<(Vec<String>, Compiled), String> {
+    let Place { gpu, pipelines, context_len, mode, .. } = place;
+    let lanes = gpu.info.subgroup_max_size as usize;
+    let geometries = geometries(shape, context_len, (groups, lanes), gpu.caps)?;
+    let texts: Vec<_> = geometries.iter().map(|(_, geometry)| text(shape, geometry)).collect();
+    is_wanted(mode, trials.outcome(&texts))?;
+    let compiled = Compiled::new(gpu, pipelines, shape, &geometries, &texts);
+    Ok((texts, compiled.map_err(|error| error.to_string())?))
+}
+
+fn is_wanted(mode: DecodeMode, outcome: Option<Outcome>) -> Result<(), String> {
+    match (mode, outcome) {
+        (DecodeMode::Auto, Some(Outcome::Slower)) => Err("a dispatch for each step is faster".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// The kernel, if it works; or why there is none, in words that follow "because".
 ///
 /// # Errors
 /// `mode` asks for nothing else, and it does not work.
 pub(crate) fn for_mode(
     pass: &mut GpuForwardPass,
+    candidate: Result<Candidate, String>,
     mode: DecodeMode,
     cache: Option<&Path>,
 ) -> Result<Result<Persistent, String>, GpuError> {
-    let found = match mode {
-        DecodeMode::Dispatch => return Ok(Err("that was asked for".to_owned())),
-        DecodeMode::Auto | DecodeMode::Persistent => try_it(pass, mode, cache),
-    };
-    match found {
+    match candidate.and_then(|candidate| try_it(pass, candidate, mode, cache)) {
         Err(why) if mode == DecodeMode::Persistent => Err(GpuError::Unsupported {
             what: format!("decoding in one dispatch was asked for, which is not possible because {why}"),
         }),
@@ -56,38 +123,29 @@ pub(crate) fn for_mode(
 
 /// The kernel, once it has given the right tokens, now or when it was tried here before, and unless `Auto` has the choice and it was
 /// slower; or why there is none.
-fn try_it(pass: &mut GpuForwardPass, mode: DecodeMode, cache: Option<&Path>) -> Result<Persistent, String> {
-    suits(&pass.machine.gpu)?;
-    let shape = Shape::of(&pass.planner())?;
-    if mode == DecodeMode::Auto && shape.layer_bytes() > MOST_LAYER_BYTES {
-        return Err("reading its layers takes longer than what is between two dispatches".to_owned());
-    }
-    let lanes = pass.machine.gpu.info.subgroup_max_size as usize;
-    let trials = Trials::open(&pass.machine.gpu, cache);
-    let is_wanted = |outcome| match (mode, outcome) {
-        (DecodeMode::Auto, Some(Outcome::Slower)) => Err("a dispatch for each step is faster".to_owned()),
-        _ => Ok(()),
-    };
-    let mut kernel = None;
-    for groups in group_counts(&shape, lanes) {
-        let geometries = geometries(&shape, pass.context_len(), (groups, lanes), pass.machine.gpu.caps)?;
-        let texts: Vec<_> = geometries.iter().map(|(_, geometry)| text(&shape, geometry)).collect();
-        is_wanted(trials.outcome(&texts))?;
-        let mut tried =
-            Persistent::new(&pass.machine, &shape, &geometries, &texts).map_err(|error| error.to_string())?;
-        if tried.all_present(pass)? {
-            kernel = Some((tried, texts));
-            break;
-        }
+fn try_it(
+    pass: &mut GpuForwardPass,
+    candidate: Candidate,
+    mode: DecodeMode,
+    cache: Option<&Path>,
+) -> Result<Persistent, String> {
+    let Candidate { shape, trials, mut counts, mut texts, compiled: first } = candidate;
+    let mut kernel = Persistent::new(&pass.machine, first);
+    while !kernel.all_present(pass)? {
+        let groups = counts.next().ok_or(NOT_TOGETHER)?;
+        let (gpu, pipelines) = (&pass.machine.gpu, &pass.machine.pipelines);
+        let place = Place { gpu, pipelines, context_len: pass.context_len(), mode, cache };
+        let next = compiled(&shape, &trials, groups, place)?;
+        texts = next.0;
+        kernel = Persistent::new(&pass.machine, next.1);
     }
     pass.machine.pipelines.save();
-    let (kernel, texts) = kernel.ok_or("its workgroups are not at work all at a time")?;
     if trials.outcome(&texts).is_some() {
         return Ok(kernel);
     }
     let (kernel, outcome) = tried(pass, kernel)?;
     trials.add(&texts, outcome);
-    is_wanted(Some(outcome)).map(|()| kernel)
+    is_wanted(mode, Some(outcome)).map(|()| kernel)
 }
 
 /// The kernel, if its tokens are right, and how it did against the plan of dispatches. Either way the sequence is empty.

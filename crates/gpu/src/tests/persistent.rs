@@ -4,7 +4,7 @@
 use super::forward::{OWN, options};
 use super::plan::planned;
 use crate::kernels::matvec_int8::QUANTISED;
-use crate::persistent::{Geometry, Persistent, Shape, confirms, text, tried};
+use crate::persistent::{Compiled, Geometry, Persistent, Shape, confirms, text, tried};
 use crate::planner::Planner;
 use crate::{Activations, DecodeMode, GpuError, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
@@ -52,7 +52,9 @@ fn equip(pass: &mut GpuForwardPass, geometries: &[(usize, Geometry)], edit: impl
     let geometries: Vec<_> = geometries.iter().map(|&(from, g)| (from, Geometry { lanes, ..g })).collect();
     let shape = Shape::of(&pass.planner()).unwrap();
     let texts: Vec<_> = geometries.iter().map(|(_, geometry)| edit(text(&shape, geometry))).collect();
-    pass.persistent = Some(Persistent::new(&pass.machine, &shape, &geometries, &texts).unwrap());
+    let machine = &pass.machine;
+    let compiled = Compiled::new(&machine.gpu, &machine.pipelines, &shape, &geometries, &texts).unwrap();
+    pass.persistent = Some(Persistent::new(machine, compiled));
 }
 
 /// `n` tokens from where the sequence is.
