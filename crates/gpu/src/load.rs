@@ -10,8 +10,8 @@ use crate::limits;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
 use crate::options::GpuOptions;
-use crate::persistent::{self, Candidate, Place};
-use crate::pipeline::{Checks, Pipelines};
+use crate::persistent::{self, Candidate, Target};
+use crate::pipeline::{Checks, Made, Pipelines, joined};
 use crate::planner::{Batch, Planner, Run};
 use crate::regions::Regions;
 use crate::scratch::Scratch;
@@ -63,10 +63,7 @@ impl GpuForwardPass {
         };
         memory.check(options.memory_limit.or(gpu.memory_bytes))?;
 
-        let mut pipelines = Pipelines::new(&gpu, Checks::Off);
-        if let Some(folder) = &options.pipeline_cache {
-            pipelines = pipelines.cached(&gpu, folder);
-        }
+        let mut pipelines = Pipelines::new(&gpu, Checks::Off).cached(&gpu, options.pipeline_cache.as_deref());
         let kv_places = kv_layout.places();
         let planner = Planner {
             spec,
@@ -79,24 +76,17 @@ impl GpuForwardPass {
             apart: false,
         };
         let plans = TokenPlans::new(&planner, context_len);
-        let (cache, mode) = (options.pipeline_cache.as_deref(), options.decode);
-        let place = Place { gpu: &gpu, pipelines: &pipelines, context_len, mode, cache };
-        // Kernels are compiled while weights are on their way.
-        let (uploaded, kernels, candidate) = thread::scope(|scope| {
-            let kernels = scope.spawn(|| {
-                place.pipelines.compile_missing(place.gpu, kernels_of(&plans, &planner, batch_regions))
-            });
-            let candidate = scope.spawn(|| Candidate::first(&planner, place));
-            (layout.upload(place.gpu, progress), joined(kernels), joined(candidate))
-        });
+        let target = Target { gpu: &gpu, pipelines: &pipelines, options };
+        let kernels = kernels_of(&plans, &planner, batch_regions);
+        let (uploaded, compiled, candidate) =
+            compiled_meanwhile(target, kernels, &planner, || layout.upload(&gpu, progress));
         let Upload { buffers, note } = uploaded?;
-        pipelines.adopt(kernels?);
+        pipelines.adopt(compiled?);
         let tables = gpu.private("tables", 4 * tables_at.len as u64);
         let tokens = gpu.private("tokens", 4 * n_ids as u64);
         let kv = KvCache::new(&gpu, &pipelines, kv_layout);
         let token = Scratch::new(&gpu, &pipelines, token_regions, &tables, &tokens);
         let weights = buffers.iter().map(|buffer| pipelines.weights(&gpu, buffer)).collect();
-        let device = device_info(&gpu);
         let machine =
             Machine { gpu, pipelines, weights, weight_buffers: buffers, kv, tables, tables_at, tokens };
         machine.write_tables(tables_at.rope, bytemuck::cast_slice(&angles(spec, context_len)));
@@ -107,6 +97,7 @@ impl GpuForwardPass {
             tensors,
             kv_places,
             activations,
+            device: device_info(&machine.gpu),
             machine,
             memory,
             blocks,
@@ -121,7 +112,6 @@ impl GpuForwardPass {
             persistent: None,
             why_dispatches: String::new(),
             logits: Vec::new(),
-            device,
             notes: note.into_iter().collect(),
         };
         pass.try_persistent(candidate, options)?;
@@ -134,8 +124,7 @@ impl GpuForwardPass {
         candidate: Result<Candidate, String>,
         options: &GpuOptions,
     ) -> Result<(), GpuError> {
-        let cache = options.pipeline_cache.as_deref();
-        match persistent::for_mode(self, candidate, options.decode, cache)? {
+        match persistent::for_mode(self, candidate, options)? {
             Ok(kernel) => {
                 self.memory.token_bytes += kernel.len_bytes();
                 self.persistent = Some(kernel);
@@ -160,8 +149,18 @@ fn kernels_of(plans: &TokenPlans, planner: &Planner<'_>, batch_regions: Regions)
     plans.steps().chain(&prompt.steps).chain(chosen).map(|step| step.kernel).collect()
 }
 
-fn joined<T>(worker: thread::ScopedJoinHandle<'_, T>) -> T {
-    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// What `upload` makes, and kernels, those of the plans and the one that is tried first, which are compiled meanwhile.
+fn compiled_meanwhile<T>(
+    target: Target<'_>,
+    kernels: Vec<Kernel>,
+    planner: &Planner<'_>,
+    upload: impl FnOnce() -> T,
+) -> (T, Result<Made, GpuError>, Result<Candidate, String>) {
+    thread::scope(|scope| {
+        let kernels = scope.spawn(|| target.pipelines.compile_missing(target.gpu, kernels));
+        let candidate = scope.spawn(|| Candidate::first(planner, target));
+        (upload(), joined(kernels), joined(candidate))
+    })
 }
 
 /// Regions for as many rows as pay and a binding has room for.

@@ -39,9 +39,9 @@ impl Pipelines {
         Self { layout, groups, checks, compiled: HashMap::new(), disk: None }
     }
 
-    /// With what earlier runs compiled, kept in `folder`.
-    pub(crate) fn cached(self, gpu: &Gpu, folder: &Path) -> Self {
-        Self { disk: DiskCache::open(gpu, folder), ..self }
+    /// With what earlier runs compiled, kept in `folder`, if there is one.
+    pub(crate) fn cached(self, gpu: &Gpu, folder: Option<&Path>) -> Self {
+        Self { disk: folder.and_then(|folder| DiskCache::open(gpu, folder)), ..self }
     }
 
     pub(crate) fn weights(&self, gpu: &Gpu, weights: &Buffer) -> BindGroup {
@@ -57,7 +57,7 @@ impl Pipelines {
         self.bind(gpu, 2, &[scratch, tables, tokens, scratch])
     }
 
-    /// For kernels that see `n` buffers of weights behind the first; none need it for none.
+    /// For kernels that see `n` buffers of weights behind the first; `None` for those that see none.
     pub(crate) fn more_weights(&self, gpu: &Gpu, n: usize) -> Option<MoreWeights> {
         let make = || {
             let group = group_layout(gpu, "more weights", &vec![true; 2 * n]);
@@ -87,7 +87,7 @@ impl Pipelines {
         &self,
         gpu: &Gpu,
         kernels: impl IntoIterator<Item = Kernel>,
-    ) -> Result<Vec<(Kernel, ComputePipeline)>, GpuError> {
+    ) -> Result<Made, GpuError> {
         let mut missing: Vec<Kernel> = Vec::new();
         for kernel in kernels {
             if !self.compiled.contains_key(&kernel) && !missing.contains(&kernel) {
@@ -104,17 +104,13 @@ impl Pipelines {
                     })
                 })
                 .collect();
-            workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
-        });
-        let mut all = Vec::new();
-        for worker in made {
-            all.extend(worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(all)
+            workers.into_iter().map(joined).collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(made.into_iter().flatten().collect())
     }
 
     /// Has what was compiled from here on, and keeps it on disk.
-    pub(crate) fn adopt(&mut self, made: Vec<(Kernel, ComputePipeline)>) {
+    pub(crate) fn adopt(&mut self, made: Made) {
         if !made.is_empty() {
             self.compiled.extend(made);
             self.save();
@@ -176,6 +172,14 @@ impl Pipelines {
             None => Ok(pipeline),
         }
     }
+}
+
+/// Kernels that have just been compiled.
+pub(crate) type Made = Vec<(Kernel, ComputePipeline)>;
+
+/// What a thread has made; its panic goes on in this one.
+pub(crate) fn joined<T>(worker: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// How buffers of weights behind the first are bound: each twice, in a group of their own.

@@ -6,8 +6,8 @@
 //! Requires: of subgroups as `matvec`. Launch: by [`Shape`], as `matvec`: weights are decoded once for all rows of X, which is
 //! staged in workgroup memory, as much of it at a time as there is room for.
 //! Numerics: X is rounded to 8 bits in units of 32 as the CPU engine does it; products of a unit are exact, their sums f32;
-//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone, and
-//! on some devices on how many of its units are in flight, which makes another loop.
+//! against f64 on the rounded numbers within `testkit::dot_bound`. A row's sums hang on `slices` alone, and on
+//! some devices on how many of its units are in flight, which makes another loop.
 //! Source: own.
 
 use super::Kernel;

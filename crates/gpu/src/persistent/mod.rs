@@ -25,14 +25,14 @@ mod trials;
 
 pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;
-pub(crate) use trial::{Candidate, Place, for_mode};
+pub(crate) use trial::{Candidate, Target, for_mode};
 #[cfg(test)]
 pub(crate) use trial::{confirms, tried};
 
 use crate::device::Gpu;
 use crate::error::GpuError;
 use crate::machine::Machine;
-use crate::pipeline::{MoreWeights, Pipelines};
+use crate::pipeline::{MoreWeights, Pipelines, joined};
 use bytemuck::{Pod, Zeroable};
 use source::{DONE, STOPPED, exchange_words};
 use std::thread;
@@ -91,15 +91,12 @@ impl Compiled {
             let pipeline = pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?;
             Ok(Variant { from, geometry, pipeline })
         };
-        let made: Vec<_> = thread::scope(|scope| {
+        let variants = thread::scope(|scope| {
             let jobs = geometries.iter().zip(texts);
             let workers: Vec<_> =
                 jobs.map(|(&geometry, text)| scope.spawn(move || compile(geometry, text))).collect();
-            workers.into_iter().map(thread::ScopedJoinHandle::join).collect()
-        });
-        let made =
-            made.into_iter().map(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        let variants = made.collect::<Result<Vec<_>, GpuError>>()?;
+            workers.into_iter().map(joined).collect::<Result<Vec<_>, GpuError>>()
+        })?;
         let len = geometries.iter().map(|(_, geometry)| exchange_words(shape, geometry)).max().unwrap_or(0);
         Ok(Self { variants, len, n_layers: shape.n_layers as u32, n_buffers, more_weights })
     }

@@ -7,12 +7,11 @@ use super::{Compiled, Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
-use crate::options::DecodeMode;
+use crate::options::{DecodeMode, GpuOptions};
 use crate::pipeline::Pipelines;
 use crate::planner::Planner;
 use model::{Choice, ForwardError, ForwardPass, SequenceId};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use wgpu::{DeviceType, Features};
 
@@ -47,32 +46,31 @@ pub(crate) struct Candidate {
 
 /// Where kernels are compiled, and for what.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Target<'a> {
     pub(crate) gpu: &'a Gpu,
     pub(crate) pipelines: &'a Pipelines,
-    pub(crate) context_len: usize,
-    pub(crate) mode: DecodeMode,
-    /// The folder of compiled kernels.
-    pub(crate) cache: Option<&'a Path>,
+    pub(crate) options: &'a GpuOptions,
 }
 
 impl Candidate {
-    /// The kernel that is tried first, compiled, if `mode` asks for one and nothing that is known speaks against it; or why there is
+    /// The kernel that is tried first, compiled, if the options ask for one and nothing that is known speaks against it; or why there is
     /// none, in words that follow "because".
-    pub(crate) fn first(planner: &Planner<'_>, place: Place<'_>) -> Result<Self, String> {
-        if place.mode == DecodeMode::Dispatch {
+    pub(crate) fn first(planner: &Planner<'_>, target: Target<'_>) -> Result<Self, String> {
+        let Target { gpu, options, .. } = target;
+        let mode = options.decode;
+        if mode == DecodeMode::Dispatch {
             return Err("that was asked for".to_owned());
         }
-        suits(place.gpu)?;
+        suits(gpu)?;
         let shape = Shape::of(planner)?;
-        if place.mode == DecodeMode::Auto && shape.layer_bytes() > MOST_LAYER_BYTES {
+        if mode == DecodeMode::Auto && shape.layer_bytes() > MOST_LAYER_BYTES {
             return Err("reading its layers takes longer than what is between two dispatches".to_owned());
         }
-        let lanes = place.gpu.info.subgroup_max_size as usize;
-        let trials = Trials::open(place.gpu, place.cache);
+        let lanes = gpu.info.subgroup_max_size as usize;
+        let trials = Trials::open(gpu, options.pipeline_cache.as_deref());
         let mut counts = group_counts(&shape, lanes).into_iter();
         let groups = counts.next().ok_or(NOT_TOGETHER)?;
-        let (texts, compiled) = compiled(&shape, &trials, groups, place)?;
+        let (texts, compiled) = compiled(&shape, &trials, groups, target)?;
         Ok(Self { shape, trials, counts, texts, compiled })
     }
 }
@@ -85,13 +83,13 @@ fn compiled(
     shape: &Shape,
     trials: &Trials,
     groups: usize,
-    place: Place<'_>,
+    target: Target<'_>,
 ) -> Result<(Vec<String>, Compiled), String> {
-    let Place { gpu, pipelines, context_len, mode, .. } = place;
+    let Target { gpu, pipelines, options } = target;
     let lanes = gpu.info.subgroup_max_size as usize;
-    let geometries = geometries(shape, context_len, (groups, lanes), gpu.caps)?;
+    let geometries = geometries(shape, options.context_len, (groups, lanes), gpu.caps)?;
     let texts: Vec<_> = geometries.iter().map(|(_, geometry)| text(shape, geometry)).collect();
-    is_wanted(mode, trials.outcome(&texts))?;
+    is_wanted(options.decode, trials.outcome(&texts))?;
     let compiled = Compiled::new(gpu, pipelines, shape, &geometries, &texts);
     Ok((texts, compiled.map_err(|error| error.to_string())?))
 }
@@ -110,11 +108,10 @@ fn is_wanted(mode: DecodeMode, outcome: Option<Outcome>) -> Result<(), String> {
 pub(crate) fn for_mode(
     pass: &mut GpuForwardPass,
     candidate: Result<Candidate, String>,
-    mode: DecodeMode,
-    cache: Option<&Path>,
+    options: &GpuOptions,
 ) -> Result<Result<Persistent, String>, GpuError> {
-    match candidate.and_then(|candidate| try_it(pass, candidate, mode, cache)) {
-        Err(why) if mode == DecodeMode::Persistent => Err(GpuError::Unsupported {
+    match candidate.and_then(|candidate| try_it(pass, candidate, options)) {
+        Err(why) if options.decode == DecodeMode::Persistent => Err(GpuError::Unsupported {
             what: format!("decoding in one dispatch was asked for, which is not possible because {why}"),
         }),
         found => Ok(found),
@@ -126,16 +123,14 @@ pub(crate) fn for_mode(
 fn try_it(
     pass: &mut GpuForwardPass,
     candidate: Candidate,
-    mode: DecodeMode,
-    cache: Option<&Path>,
+    options: &GpuOptions,
 ) -> Result<Persistent, String> {
     let Candidate { shape, trials, mut counts, mut texts, compiled: first } = candidate;
     let mut kernel = Persistent::new(&pass.machine, first);
     while !kernel.all_present(pass)? {
         let groups = counts.next().ok_or(NOT_TOGETHER)?;
         let (gpu, pipelines) = (&pass.machine.gpu, &pass.machine.pipelines);
-        let place = Place { gpu, pipelines, context_len: pass.context_len(), mode, cache };
-        let next = compiled(&shape, &trials, groups, place)?;
+        let next = compiled(&shape, &trials, groups, Target { gpu, pipelines, options })?;
         texts = next.0;
         kernel = Persistent::new(&pass.machine, next.1);
     }
@@ -145,7 +140,7 @@ fn try_it(
     }
     let (kernel, outcome) = tried(pass, kernel)?;
     trials.add(&texts, outcome);
-    is_wanted(mode, Some(outcome)).map(|()| kernel)
+    is_wanted(options.decode, Some(outcome)).map(|()| kernel)
 }
 
 /// The kernel, if its tokens are right, and how it did against the plan of dispatches. Either way the sequence is empty.
