@@ -14,6 +14,16 @@ fn the_bundled_model_tells_a_tale() {
     assert_eq!(stdout(program().args(args).args(["-t", "1"])), text);
 }
 
+/// README shows a tale: whoever gives its command gets it.
+#[test]
+fn the_tale_of_the_readme_is_told() {
+    let readme = include_str!("../../../../README.md");
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let shown = readme.split("/dev/dri and the like)").nth(1).and_then(|rest| rest.split("prefill").next());
+    let args = ["run", "--cpu", "-p", "Once upon a time", "-n", "64", "-s", "2"];
+    assert_eq!(words(&stdout(program().args(args))), words(shown.unwrap()));
+}
+
 #[test]
 fn every_command_has_it() {
     assert!(stdout(program().arg("info")).contains("tales"));
