@@ -20,6 +20,11 @@ const SMALL: [(usize, [usize; 2]); 5] =
 /// 2,166 with those of two products, and 2,002 with 256 threads and 8 units of two products. One part made 2,242, 2,190 and 1,984
 /// tokens a second (at 32, 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
 const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [512, 4])];
+/// Copies of what all groups wait for: as many as there are threads that have a sum. SmolLM-135M took 292, 292, 288 and 288 us a token
+/// with 1, 2, 3 and 4, Llama-1B 430 and 410 to 413 with 1 and 4; Llama-8B, of which a layer is 122 MB, 1,616 and 1,634.
+const COPIES: usize = 4;
+/// Bytes of a layer up to which there are several: 34 MB and 122 MB were measured.
+const MOST_COPIED: u64 = 64 << 20;
 /// Keys in hand at a time.
 const KEYS: usize = 4;
 
@@ -35,6 +40,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
             threads: SMALL[0].1[0],
             lanes,
             splits: 1,
+            copies: COPIES,
             keys: KEYS,
             batch: SMALL_BATCH,
             holds_layer: true,
@@ -62,7 +68,8 @@ pub(super) fn geometries(
         let threads = threads.min(caps.max_threads as usize);
         // More parts than there are groups for would follow one another.
         let splits = splits.min(groups / shape.heads.n_heads).max(1);
-        Geometry { groups, threads, lanes, splits, keys: KEYS, batch, holds_layer }
+        let copies = if shape.layer_bytes() <= MOST_COPIED { COPIES } else { 1 };
+        Geometry { groups, threads, lanes, splits, copies, keys: KEYS, batch, holds_layer }
     };
     let small = geometry(SMALL[0].1, true).can_hold(shape);
     let shares = if small { &SMALL[..] } else { &LARGE[..] };

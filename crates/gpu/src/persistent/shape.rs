@@ -87,6 +87,8 @@ pub(crate) struct Geometry {
     pub(crate) lanes: usize,
     /// Parts that the keys are attended to in.
     pub(crate) splits: usize,
+    /// Copies of what all groups wait for: each looks at one of them.
+    pub(crate) copies: usize,
     /// Keys that a team of threads has in hand at a time.
     pub(crate) keys: usize,
     /// Units of weights that a thread loads at a time.

@@ -132,8 +132,16 @@ mod tests {
             for (groups, threads, batch, holds_layer) in
                 [(132, 512, 4, false), (120, 256, 32, true), (96, 384, 32, true), (7, 128, 6, false)]
             {
-                let geometry =
-                    Geometry { groups, threads, lanes: 32, splits: 1, keys: 4, batch, holds_layer };
+                let geometry = Geometry {
+                    groups,
+                    threads,
+                    lanes: 32,
+                    splits: 1,
+                    copies: 1,
+                    keys: 4,
+                    batch,
+                    holds_layer,
+                };
                 for work in Work::ALL {
                     check(&Share::of(&shape, &geometry, work), &geometry, &format!("{n_embd} {work:?}"));
                 }

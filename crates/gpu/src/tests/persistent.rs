@@ -17,8 +17,16 @@ use testkit::TinyModel;
 
 /// Tokens that are compared.
 const N: usize = 40;
-const ALONE: Geometry =
-    Geometry { groups: 1, threads: 128, lanes: 0, splits: 1, keys: 2, batch: 32, holds_layer: true };
+const ALONE: Geometry = Geometry {
+    groups: 1,
+    threads: 128,
+    lanes: 0,
+    splits: 1,
+    copies: 1,
+    keys: 2,
+    batch: 32,
+    holds_layer: true,
+};
 
 /// As small as the kernel takes it; with as many layers that parities turn from token to token.
 fn small() -> TinyModel {
@@ -120,6 +128,21 @@ fn one_group_gives_the_tokens_of_the_plan() {
     }
 }
 
+/// A group alone looks at the first copy of what all wait for; here at one of the others.
+#[test]
+fn any_copy_gives_the_tokens_of_the_plan() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    for (holds_layer, batch, copy) in [(true, ALONE.batch, 1), (false, 4, 2)] {
+        equip(&mut pass, &[(0, Geometry { copies: 3, holds_layer, batch, ..ALONE })], |text| {
+            assert!(text.contains("wg % 3u"));
+            text.replace("wg % 3u", &format!("{copy}u"))
+        });
+        assert_same(&run(&mut pass), &expected, &format!("copy {copy}"));
+        assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+    }
+}
+
 /// Of a model whose layers registers do not hold a thread loads batch after batch, ahead from phase to phase and from layer to layer;
 /// and its weights may lie in two buffers.
 #[test]
@@ -152,16 +175,19 @@ fn numbers_in_8_bits_are_those_of_the_reference() {
         gain: 1.0,
         ..TinyModel::wide(TensorType::Q4_0)
     };
-    for (model, batch, holds_layer, splits) in [
-        (small(), 4, false, 1),
-        (small(), 32, true, 2),
-        (q8_0, 2, false, 3),
-        (wide(true), 4, false, 1),
-        (wide(false), 4, false, 2),
+    for (model, batch, holds_layer, splits, copies) in [
+        (small(), 4, false, 1, 1),
+        (small(), 32, true, 2, 2),
+        (q8_0, 2, false, 3, 1),
+        (wide(true), 4, false, 1, 3),
+        (wide(false), 4, false, 2, 1),
     ] {
         let options = GpuOptions { activations: Activations::Int8, ..options(64) };
         let mut pass = pass_with(&model, RopePairing::Adjacent, &options);
-        equip(&mut pass, &[(0, Geometry { batch, holds_layer, splits, ..ALONE })], |text| text);
+        let geometry = Geometry { batch, holds_layer, splits, copies, ..ALONE };
+        equip(&mut pass, &[(0, geometry)], |text| {
+            text.replace(&format!("wg % {copies}u"), &format!("{}u", copies - 1))
+        });
         let ids = run(&mut pass).0;
         assert!(pass.persistent.take().is_some(), "{:?}", pass.notes());
         let distinct = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
@@ -299,8 +325,16 @@ fn the_texts_for_real_models_are_valid() {
             let planner = Planner { activations: Activations::Int8, ..*planner };
             let shape = Shape::of(&planner).unwrap();
             for (groups, threads, splits) in [(120, 256, 1), (120, 384, 8), (32, 256, 3), (128, 512, 4)] {
-                let geometry =
-                    Geometry { groups, threads, lanes: 32, splits, keys: 4, batch: 32, holds_layer: true };
+                let geometry = Geometry {
+                    groups,
+                    threads,
+                    lanes: 32,
+                    splits,
+                    copies: 4,
+                    keys: 4,
+                    batch: 32,
+                    holds_layer: true,
+                };
                 let geometry = match geometry.can_hold(&shape) {
                     true => geometry,
                     false => Geometry { batch: 4, holds_layer: false, ..geometry },
@@ -324,6 +358,7 @@ fn the_texts_for_real_models_are_valid() {
                 threads: 256,
                 lanes: 32,
                 splits: 1,
+                copies: 1,
                 keys: 4,
                 batch: 32,
                 holds_layer: true,

@@ -40,15 +40,17 @@ impl Regions {
             len += n.next_multiple_of(LINE);
             at
         };
+        // Copies one behind the other, none on a line of another.
+        let copied = |n: usize| n.next_multiple_of(LINE) * geometry.copies;
         let splits = geometry.splits;
         let width = shape.heads.width();
         let regions = Self {
-            hidden: take(words_of(shape, shape.n_embd, true)),
+            hidden: take(copied(words_of(shape, shape.n_embd, true))),
             qkv: take(shape.qkv.n_rows),
             attended: take(if splits == 1 { words_of(shape, width, false) } else { splits * width }),
             states: take(2 * splits * shape.heads.n_heads),
-            middle: take(words_of(shape, shape.n_embd, true)),
-            gated: take(words_of(shape, shape.n_ff, false)),
+            middle: take(copied(words_of(shape, shape.n_embd, true))),
+            gated: take(copied(words_of(shape, shape.n_ff, false))),
             best: take(2 * geometry.groups),
             len: 0,
         };
@@ -103,6 +105,14 @@ impl Source {
             wrong.join(" | ")
         );
         text
+    }
+
+    /// Where copy `copy` of a vector of `n` words is, that begins at `at`.
+    pub(super) fn copy(&self, at: &str, n: usize, copy: &str) -> String {
+        match self.geometry.copies {
+            1 => at.to_owned(),
+            _ => format!("({at} + {copy} * {}u)", n.next_multiple_of(LINE)),
+        }
     }
 
     /// Word `t + k THREADS` of `n`, for threads in whose subgroup somebody has one: words that all groups look at are slow to come,

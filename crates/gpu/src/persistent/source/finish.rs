@@ -1,7 +1,7 @@
 //! The text of what becomes of a product's sums: added up, made into the rows of the next vector, rounded, and told.
 
 use super::Source;
-use super::vectors::{BLOCK_WORDS, NORM_BLOCK_WORDS};
+use super::vectors::{BLOCK_WORDS, NORM_BLOCK_WORDS, words_of};
 use crate::layout::BLOCK;
 use crate::persistent::shape::Place;
 use crate::persistent::share::{Share, Work};
@@ -10,25 +10,11 @@ use std::fmt::Write;
 impl Source {
     /// Sums over slices, and what is done with them.
     pub(super) fn finish(&self, text: &mut String, work: Work, share: &Share) {
-        let (value, region) = match work {
-            Work::Qkv if self.shape.biased => ("sum0 * scale + BIAS", "AT_QKV"),
-            Work::Qkv => ("sum0 * scale", "AT_QKV"),
-            Work::AttnOutput => ("OWN + sum0", "AT_MIDDLE"),
-            Work::GateUp => ("silu(sum0 * scale) * (sum1 * scale)", "AT_GATED"),
-            Work::FfnDown => ("OWN + sum0", "AT_HIDDEN"),
-        };
-        // Of a block all lanes are on, since they round it together.
-        let on = format!("on && f == 0u && out < {}u", share.blocks);
-        let publish = |s: usize| match (self.own_norm(work), work) {
-            (Some(norm), _) => {
-                format!(
-                    "publish_block({region}, out, made * {norm}{s}, octet_sum(made * made), {NORM_BLOCK_WORDS}u, {on});"
-                )
-            }
-            (None, Work::GateUp) if self.shape.rounds => {
-                format!("publish_block({region}, out, made, 0.0, {BLOCK_WORDS}u, {on});")
-            }
-            _ => format!("if ({on}) {{ publish({region} + out * 8u + r, made); }}"),
+        let value = match work {
+            Work::Qkv if self.shape.biased => "sum0 * scale + BIAS",
+            Work::Qkv => "sum0 * scale",
+            Work::GateUp => "silu(sum0 * scale) * (sum1 * scale)",
+            Work::AttnOutput | Work::FfnDown => "OWN + sum0",
         };
         let adds = value.starts_with("OWN");
         let _ = writeln!(
@@ -53,9 +39,41 @@ impl Source {
             if adds {
                 let _ = writeln!(text, "      own{s} = made;");
             }
-            let _ = writeln!(text, "      {}\n    }}\n  }}", publish(s));
+            text.push_str(&self.tell(work, share, s));
+            text.push_str("    }\n  }\n");
         }
         text.push_str("}\n");
+    }
+
+    /// What becomes known of the rows of set `set` that were made: each thread that has a sum tells a copy of it, or several.
+    fn tell(&self, work: Work, share: &Share, set: usize) -> String {
+        let shape = &self.shape;
+        let (region, n_words, copies) = match work {
+            // Few groups wait for the same.
+            Work::Qkv => ("AT_QKV", shape.qkv.n_rows, 1),
+            Work::AttnOutput => ("AT_MIDDLE", words_of(shape, shape.n_embd, true), self.geometry.copies),
+            Work::GateUp => ("AT_GATED", words_of(shape, shape.n_ff, false), self.geometry.copies),
+            Work::FfnDown => ("AT_HIDDEN", words_of(shape, shape.n_embd, true), self.geometry.copies),
+        };
+        (0..copies).step_by(self.adders()).fold(String::new(), |text, first| {
+            let on = format!("on && f + {first}u < {copies}u && out < {}u", share.blocks);
+            let at = match copies {
+                1 => region.to_owned(),
+                _ => self.copy(region, n_words, &format!("(f + {first}u)")),
+            };
+            // Of a block all lanes are on, since they round it together.
+            text + &match (self.own_norm(work), work) {
+                (Some(norm), _) => {
+                    format!(
+                        "      publish_block({at}, out, made * {norm}{set}, octet_sum(made * made), {NORM_BLOCK_WORDS}u, {on});\n"
+                    )
+                }
+                (None, Work::GateUp) if shape.rounds => {
+                    format!("      publish_block({at}, out, made, 0.0, {BLOCK_WORDS}u, {on});\n")
+                }
+                _ => format!("      if ({on}) {{ publish({at} + out * 8u + r, made); }}\n"),
+            }
+        })
     }
 
     /// The sum over slices of a slot's part, for the thread whose share of the sums is `f`, and in the end for all of them.

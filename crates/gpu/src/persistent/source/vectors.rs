@@ -60,10 +60,10 @@ impl Source {
             _ => self.merge(),
         };
         for (name, lines) in [
-            ("hidden", self.take("AT_HIDDEN", shape.n_embd, true)),
+            ("hidden", self.take_copy("AT_HIDDEN", shape.n_embd, true)),
             ("attended", attended),
-            ("middle", self.take("AT_MIDDLE", shape.n_embd, true)),
-            ("gated", self.take("AT_GATED", shape.n_ff, false)),
+            ("middle", self.take_copy("AT_MIDDLE", shape.n_embd, true)),
+            ("gated", self.take_copy("AT_GATED", shape.n_ff, false)),
         ] {
             let _ = writeln!(text, "fn take_{name}(expected: u32) {{\n{lines}}}");
         }
@@ -121,6 +121,12 @@ impl Source {
             None => Default::default(),
         };
         format!("  if ({on}) {{ stage({i}, got{k}{times} * {});{square} }}\n", self.by(place))
+    }
+
+    /// A vector of `n`, of which there are copies.
+    fn take_copy(&self, at: &str, n: usize, norm: bool) -> String {
+        let own = self.copy(at, words_of(&self.shape, n, norm), &format!("wg % {}u", self.geometry.copies));
+        self.take(&own, n, norm)
     }
 
     /// A vector of `n`, whose words are waited for some at a time.
