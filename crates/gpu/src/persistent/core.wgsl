@@ -41,6 +41,14 @@ fn waits(n: u32) -> bool {
   atomicStore(&exchange[STOPPED], 1u);
   return false;
 }
+// Waits as long as `n` words take from memory, one behind the other. Whoever looks at a word too early has to look once more, which
+// takes as long, and is in the way of those who write it and of all who look.
+fn pause(n: u32) {
+  var word = 0u;
+  for (var i = 0u; i < n; i += 1u) { word = atomicLoad(&exchange[AT_BEST + 2u * wg + (word & 1u)]); }
+  // Never so; but the loads must not be taken for useless.
+  if (limit == 0xffffffffu && word == 1u) { publish_word(AT_BEST, word); }
+}
 fn number(word: u32) -> f32 { return bitcast<f32>(word & 0xfffffffeu); }
 fn alive() -> bool { return atomicLoad(&stopped) == 0u; }
 // Every word that is exchanged has its use's parity in its lowest bit.

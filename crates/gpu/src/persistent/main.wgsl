@@ -74,12 +74,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
           attend(layer, position);
         }
         item = wg;
-        if (AHEAD && next != 0u) { load_first_keys(next, position); }
       } else {
         prefetch(layer);
       }
       if (wg < OUTPUT_GROUPS) { phase_attn_output(layer, next); }
       phase_gate_up(layer, next);
+      if (AHEAD && next != 0u && attends()) { load_first_keys(next, position); }
       if (wg < OUTPUT_GROUPS) { phase_ffn_down(layer, next); }
     }
     token = phase_output(i);
