@@ -36,8 +36,7 @@
 //! 303. What costs: words that are looked at by more threads than need them (8), sums that are added by shuffles before they are left
 //! (20), four loads of 8 words side by side in place of one of 32 (95), words of a block in four lines (70), weights and keys loaded only
 //! when the next vector has come (20), keys loaded between attention and gates and not behind those (7), one copy in place of four (4),
-//! no wait before looks (9). Without its looks in vain that version would take 254, without products besides 187, without keys 139;
-//! without its layers 42 to 54.
+//! no wait before looks (9). Without looks in vain a version of 290 took 254, without products besides 187, without those of keys 140.
 //! Llama-8B: 1,650 us, 1,950 by dispatches and in a version before, where everybody rounded whole vectors (580 us for 8 layers, 500
 //! without that and with a quarter of the words) and weights were on their way while words were looked at (328 us for 6 layers, 315
 //! without).
