@@ -319,7 +319,8 @@ fn weight_bytes(role: Role, weights: &Weights<'_>) -> Option<u64> {
     Some(tensors.iter().map(|weight| weight.len_bytes()).sum())
 }
 
-/// Microseconds of one of `n` equal things, whose time together `seconds` gives.
+/// Microseconds of one of `n` equal things, whose time together `seconds` gives: what each further one takes; where that is lost in
+/// how much times vary, what one of many takes with its share of the wait, which is more.
 fn slope(seconds: impl Fn(usize) -> Result<f64, GpuError>) -> Result<f64, GpuError> {
     // A first guess; much of what one takes is the wait.
     let one = seconds(1)?;
@@ -330,7 +331,9 @@ fn slope(seconds: impl Fn(usize) -> Result<f64, GpuError>) -> Result<f64, GpuErr
     let each = seconds(guess)? / guess as f64;
     let long = ((CHAIN_TIME.as_secs_f64() / each.max(1e-9)) as usize).clamp(5, LONGEST_CHAIN);
     let short = long / 5;
-    Ok((seconds(long)? - seconds(short)?).max(0.0) * 1e6 / (long - short) as f64)
+    let [all, few] = [seconds(long)?, seconds(short)?];
+    let each = if all > few { (all - few) / (long - short) as f64 } else { all / long as f64 };
+    Ok(each * 1e6)
 }
 
 /// The shortest of many runs of what `work` records. The clock starts when it is submitted: the host records while the device is
@@ -348,4 +351,30 @@ fn best_seconds(gpu: &Gpu, work: impl Fn(&mut ComputePass<'_>)) -> Result<f64, G
         runs += 1;
     }
     Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slope;
+
+    /// Things that take `each` seconds behind a wait of `wait`.
+    fn found(wait: f64, each: f64) -> f64 {
+        slope(|n| Ok(wait + each * n as f64)).unwrap()
+    }
+
+    #[test]
+    fn what_things_take_is_told_without_the_wait() {
+        for (wait, each) in [(0.0, 2e-6), (1e-3, 2e-6), (1e-4, 5e-4), (1e-2, 1e-2)] {
+            let us = found(wait, each);
+            assert!((us - each * 1e6).abs() < 1e-3 * each * 1e6, "{us} of {each}");
+        }
+        assert_eq!(found(0.0, 1.0), 1e6, "longer than a chain should take");
+    }
+
+    #[test]
+    fn nothing_takes_no_time() {
+        // The longer chain was not slower.
+        assert!((10.0..1000.0).contains(&found(1e-2, 0.0)), "{}", found(1e-2, 0.0));
+        assert!(found(1e-2, -1e-6) > 0.0);
+    }
 }
