@@ -10,9 +10,9 @@ const GROUPS: [usize; 7] = [132, 128, 120, 96, 64, 48, 32];
 /// Units that a thread loads at a time: of a small model, whose layers registers hold, and of a large one.
 const SMALL_BATCH: usize = 32;
 const LARGE_BATCH: usize = 4;
-/// How the work of a small model is shared out, by the position from which on it is best: threads, and parts of the keys. A part of 128
-/// keys is all in hand at a time, and up to three such parts one more is better than more in turn. Measured on an H200 with
-/// SmolLM-135M, us a token: 1 and 2 parts 290 and 291 at 64 to 96, 296 and 295 at 96 to 128; 2 and 3 299 and 306 at 208 to 240, 318 and
+/// How the work of a small model is shared out, by the position from which on it is best: threads, and parts of the keys. A part of
+/// 128 keys, of heads of 64, is all in hand at a time, and up to three such parts one more is better than more in turn. Measured on an
+/// H200 with SmolLM-135M, us a token: 1 and 2 parts 290 and 291 at 64 to 96, 296 and 295 at 96 to 128; 2 and 3 299 and 306 at 208 to 240, 318 and
 /// 308 at 240 to 272; 3 and 8 340 and 332 at 448 to 480, 347 and 333 at 576 to 608. In a version before 8 parts made 3,073, 2,785, 2,407
 /// and 1,886 tokens a second at 1024, 2048, 4096 and 8000, 14 parts 2,982, 2,858, 2,580 and 2,143.
 const SMALL: [(usize, [usize; 2]); 5] =
@@ -21,8 +21,8 @@ const SMALL: [(usize, [usize; 2]); 5] =
 /// 2,166 with those of two products, and 2,002 with 256 threads and 8 units of two products. One part made 2,242, 2,190 and 1,984
 /// tokens a second (at 32, 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
 const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [512, 4])];
-/// Copies of what all groups wait for: as many as there are threads that have a sum. SmolLM-135M took 292, 292, 288 and 288 us a token
-/// with 1, 2, 3 and 4, Llama-1B 430 and 410 to 413 with 1 and 4; Llama-8B, of which a layer is 122 MB, 1,616 and 1,634.
+/// Copies of what all groups wait for: as many as there are threads that have a sum. SmolLM-135M took 292, 291.5, 288.5 and 288 us a
+/// token with 1, 2, 3 and 4, Llama-1B 430 and 410 to 413 with 1 and 4; Llama-8B, of which a layer is 122 MB, 1,616 and 1,634.
 const COPIES: usize = 4;
 /// Bytes of a layer up to which there are several: 34 MB and 122 MB were measured.
 const MOST_COPIED: u64 = 64 << 20;

@@ -79,6 +79,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       }
       if (wg < OUTPUT_GROUPS) { phase_attn_output(layer, next); }
       phase_gate_up(layer, next);
+      // Not before O and gates: what they wait for would come behind the keys.
       if (AHEAD && next != 0u && attends()) { load_first_keys(next, position); }
       if (wg < OUTPUT_GROUPS) { phase_ffn_down(layer, next); }
     }

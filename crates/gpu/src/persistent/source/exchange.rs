@@ -79,6 +79,14 @@ pub(super) struct Word {
     needed: String,
 }
 
+/// Where copy `copy` of `copies` of a vector of `n` words is, the first of which begins at `at`.
+pub(super) fn copy_at(at: &str, n: usize, copies: usize, copy: &str) -> String {
+    match copies {
+        1 => at.to_owned(),
+        _ => format!("({at} + {copy} * {}u)", n.next_multiple_of(LINE)),
+    }
+}
+
 impl Source {
     /// Waits for words as `word0`, `word1` and so on, until all have the tag `expected`; a word that a thread needs not have counts as
     /// if it had. All lanes of a subgroup wait together. A group alone waits for itself, and a software device may run its subgroups
@@ -105,14 +113,6 @@ impl Source {
             wrong.join(" | ")
         );
         text
-    }
-
-    /// Where copy `copy` of a vector of `n` words is, that begins at `at`.
-    pub(super) fn copy(&self, at: &str, n: usize, copy: &str) -> String {
-        match self.geometry.copies {
-            1 => at.to_owned(),
-            _ => format!("({at} + {copy} * {}u)", n.next_multiple_of(LINE)),
-        }
     }
 
     /// Word `t + k THREADS` of `n`, for threads in whose subgroup somebody has one: words that all groups look at are slow to come,

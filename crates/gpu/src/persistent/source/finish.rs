@@ -1,6 +1,7 @@
 //! The text of what becomes of a product's sums: added up, made into the rows of the next vector, rounded, and told.
 
 use super::Source;
+use super::exchange::copy_at;
 use super::vectors::{BLOCK_WORDS, NORM_BLOCK_WORDS, words_of};
 use crate::layout::BLOCK;
 use crate::persistent::shape::Place;
@@ -57,10 +58,7 @@ impl Source {
         };
         (0..copies).step_by(self.adders()).fold(String::new(), |text, first| {
             let on = format!("on && f + {first}u < {copies}u && out < {}u", share.blocks);
-            let at = match copies {
-                1 => region.to_owned(),
-                _ => self.copy(region, n_words, &format!("(f + {first}u)")),
-            };
+            let at = copy_at(region, n_words, copies, &format!("(f + {first}u)"));
             // Of a block all lanes are on, since they round it together.
             text + &match (self.own_norm(work), work) {
                 (Some(norm), _) => {

@@ -3,7 +3,7 @@
 //! A thread takes words of a vector: numbers, or, where vectors are rounded to 8 bits, the words of blocks that were rounded where they
 //! were made, of 8 numbers each.
 
-use super::exchange::Word;
+use super::exchange::{Word, copy_at};
 use super::{Source, name_of};
 use crate::layout::BLOCK;
 use crate::persistent::shape::{Place, Shape, TYPES};
@@ -125,7 +125,8 @@ impl Source {
 
     /// A vector of `n`, of which there are copies.
     fn take_copy(&self, at: &str, n: usize, norm: bool) -> String {
-        let own = self.copy(at, words_of(&self.shape, n, norm), &format!("wg % {}u", self.geometry.copies));
+        let copies = self.geometry.copies;
+        let own = copy_at(at, words_of(&self.shape, n, norm), copies, &format!("wg % {copies}u"));
         self.take(&own, n, norm)
     }
 
