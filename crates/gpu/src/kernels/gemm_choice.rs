@@ -68,8 +68,15 @@ const PROCESSORS: usize = 132;
 /// and at its ends.
 type Cost = (MatrixTile, usize, f64, f64);
 
-/// Measured with Q4_0 at the shapes of models of 135 M, 1 B and 8 B, 16 to 2048 tokens.
-const COSTS: [Cost; 10] = [
+/// Measured with Q4_0 at the shapes of models of 135 M, 1 B and 8 B, 16 to 2048 tokens. Tiles that are alone along the tokens with 16
+/// rows of 1 B and 8 B only: a layer's products take 60 and 163 us there without them; with those of 32 tokens, for which 16 rows are
+/// as much work as 32, 58 and 150, with those of 16 tokens 48 and 136; whole steps only.
+const COSTS: [Cost; 15] = [
+    (MatrixTile { together: 4, ..tile(16, 64, 128, [1, 4], 1) }, 1, 5.9, 590.0),
+    (MatrixTile { together: 4, ..tile(16, 128, 64, [1, 4], 1) }, 1, 9.5, 590.0),
+    (tile(16, 128, 128, [1, 8], 1), 1, 9.5, 150.0),
+    (MatrixTile { together: 4, ..tile(32, 64, 64, [2, 2], 1) }, 2, 10.0, 300.0),
+    (MatrixTile { together: 4, ..tile(32, 64, 128, [2, 2], 1) }, 1, 8.7, 300.0),
     (tile(32, 64, 64, [2, 2], 1), 2, 10.8, 300.0),
     (tile(32, 64, 64, [2, 2], 2), 1, 9.8, 300.0),
     (tile(32, 64, 128, [2, 2], 1), 1, 9.2, 300.0),
@@ -81,13 +88,15 @@ const COSTS: [Cost; 10] = [
     (MatrixTile { whole: true, ..tile(128, 192, 64, [4, 2], 1) }, 1, 21.0, 3000.0),
     (tile(128, 256, 32, [4, 2], 1), 1, 34.0, 4000.0),
 ];
+/// Tokens of the smallest tile of several along the tokens.
+const LEAST_OF_MANY: usize = 32;
 /// What a last step that is not whole costs every step.
 const RAGGED: f64 = 1.5;
 /// Nanoseconds that an output of a further part costs, which is written and read once more.
 const PARTIAL: f64 = 0.0032;
 
 const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
-    MatrixTile { tokens, rows, depth, subgroups, buffers, whole: false }
+    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, whole: false }
 }
 
 /// Every tile that `pick` may choose on a device.
@@ -108,7 +117,10 @@ fn costs(caps: Caps, size: MatrixSize) -> impl Iterator<Item = Cost> {
 /// The tile and the parts with which a product should take the least time: so many rounds of tiles, each as long as its steps.
 fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTile, usize)> {
     let Product { n_tokens, n_cols, n_groups, epilogue, most_parts, .. } = product;
+    let alone = |tile: &MatrixTile| n_tokens <= tile.tokens && n_cols.is_multiple_of(tile.depth);
+    let of_many = |tile: &MatrixTile| tile.tokens >= LEAST_OF_MANY && tile.together == 1;
     let can = |tile: &MatrixTile| match epilogue {
+        _ if !of_many(tile) && !alone(tile) => false,
         Epilogue::SiluMul => tile.pairs_rows(size),
         _ if !tile.whole => true,
         Epilogue::Store | Epilogue::Add => {
@@ -178,6 +190,13 @@ mod tests {
         assert_eq!(pick(caps, 512, 4096, 14336, Epilogue::Add), [128, 128, 64]);
         assert_eq!(pick(caps, 32, 4096, 4096, Epilogue::Add), [32, 64, 128]);
         assert_eq!(pick(caps, 32, 28672, 4096, Epilogue::SiluMul), [32, 64, 64]);
+        // 16 tokens and fewer: 1 B and 8 B.
+        assert_eq!(pick(caps, 16, 28672, 4096, Epilogue::SiluMul), [16, 128, 64]);
+        assert_eq!(pick(caps, 9, 6144, 4096, Epilogue::Store), [16, 64, 128]);
+        assert_eq!(best(caps, 4, 16, 4096, 14336, Epilogue::Add), [16, 128, 128, 4]);
+        assert_eq!(pick(caps, 16, 16384, 2048, Epilogue::SiluMul), [16, 128, 64]);
+        assert_eq!(best(caps, 4, 16, 2048, 8192, Epilogue::Add), [16, 64, 128, 4]);
+        assert_ne!(pick(caps, 16, 960, 576, Epilogue::Store)[2], 128);
         // Tiles of the largest kind have to be whole.
         assert_ne!(pick(caps, 500, 6144, 4096, Epilogue::Store), [128, 192, 64]);
         assert_ne!(pick(caps, 512, 6144, 4096, Epilogue::StoreBiased), [128, 192, 64]);

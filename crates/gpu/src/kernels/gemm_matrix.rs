@@ -17,6 +17,7 @@
 //! Source: own.
 
 mod outputs;
+mod staging;
 
 use super::Kernel;
 use super::floats::Floats;
@@ -47,6 +48,9 @@ pub(crate) struct MatrixTile {
     pub(crate) subgroups: [usize; 2],
     /// 2 where a step is staged while the one before is multiplied.
     pub(crate) buffers: usize,
+    /// Steps whose words are loaded together, with one buffer: barriers wait for loads that are under way, so that a load for each
+    /// step is a wait in each.
+    pub(crate) together: usize,
     /// Only for shapes of whole tiles, and outputs that leave the matrices as they are.
     pub(crate) whole: bool,
 }
@@ -129,13 +133,14 @@ impl GemmMatrix {
     }
 
     pub(crate) fn name(&self) -> String {
-        let MatrixTile { tokens, rows, depth, .. } = self.tile;
+        let MatrixTile { tokens, rows, depth, together, .. } = self.tile;
+        let together = if together > 1 { format!("x{together}") } else { String::new() };
         let ragged = if self.ragged { "_ragged" } else { "" };
         let epilogue = suffix(self.epilogue);
         let epilogue = if self.heads.is_some() { "_rope_kv" } else { epilogue };
         let parts = if self.parts > 1 { format!("_parts{}", self.parts) } else { String::new() };
         format!(
-            "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{ragged}{parts}",
+            "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{together}{ragged}{parts}",
             self.ty.name().to_lowercase()
         )
     }
@@ -196,16 +201,15 @@ impl GemmMatrix {
                 "{}  workgroupBarrier();\n\
                  \x20 for (var step = first_step; step < n_steps; step += 1u) {{\n\
                  \x20   let now = (step - first_step) % 2u;\n    let other = 1u - now;\n{}{}{}    workgroupBarrier();\n  }}\n",
-                self.stage("0u", "first_step"),
-                self.load("    ", "min(step + 1u, n_steps - 1u)"),
+                self.stage("0u", "first_step", 0),
+                self.load_together("    ", "step + 1u"),
                 self.multiply("now"),
-                self.stage("other", "min(step + 1u, n_steps - 1u)"),
+                self.stage("other", "min(step + 1u, n_steps - 1u)", 0),
             ),
             _ => format!(
-                "\x20 for (var step = first_step; step < n_steps; step += 1u) {{\n{}    workgroupBarrier();\n{}{}    workgroupBarrier();\n  }}\n",
-                self.stage("0u", "step"),
-                self.load("    ", "min(step + 1u, n_steps - 1u)"),
-                self.multiply("0u"),
+                "\x20 for (var step = first_step; step < n_steps; step += {}u) {{\n{}  }}\n",
+                tile.together,
+                (0..tile.together).map(|j| self.step(j)).collect::<String>()
             ),
         };
         format!(
@@ -224,6 +228,25 @@ impl GemmMatrix {
         )
     }
 
+    /// Step `j` of those that are loaded together, and behind the last the loads of as many others.
+    fn step(&self, j: usize) -> String {
+        let together = self.tile.together;
+        let load = match j + 1 == together {
+            true => self.load_together("    ", &format!("step + {together}u")),
+            false => String::new(),
+        };
+        let step = format!(
+            "{}    workgroupBarrier();\n{load}{}    workgroupBarrier();\n",
+            self.stage("0u", &format!("step + {j}u"), j),
+            self.multiply("0u")
+        );
+        match j {
+            0 => step,
+            // Not around the step: matrices want flow that is shown to be uniform, which a variable's is not.
+            _ => format!("    if (step + {j}u >= n_steps) {{ break; }}\n{step}"),
+        }
+    }
+
     /// From which step to which this workgroup goes, and where its results go.
     fn own_steps(&self) -> String {
         match self.parts {
@@ -236,93 +259,6 @@ impl GemmMatrix {
                 if self.tile.whole { "" } else { "  adds = wg.z == 0u;\n" }
             ),
         }
-    }
-
-    /// Units of weights of a step.
-    fn w_items(&self) -> usize {
-        self.tile.rows * self.tile.depth / UNIT
-    }
-
-    /// Quads of X of a step.
-    fn x_items(&self) -> usize {
-        self.tile.tokens * self.tile.depth / 4
-    }
-
-    /// Threads that stage X: all, or those whose hands are free where a half of them can stage the weights.
-    fn x_threads(&self) -> (usize, usize) {
-        let threads = self.tile.threads();
-        match 2 * self.w_items() <= threads {
-            true => (self.w_items(), threads - self.w_items()),
-            false => (0, threads),
-        }
-    }
-
-    /// Lines for each share of `items` among `n` threads from thread `first` on; where not all of them have one, the last lines
-    /// are for some.
-    fn shares(items: usize, (first, n): (usize, usize), line: impl Fn(usize) -> String) -> String {
-        (0..items.div_ceil(n)).fold(String::new(), |mut text, i| {
-            let left = items - i * n;
-            let line = line(i);
-            let _ = match (first > 0, left < n) {
-                (false, false) => writeln!(text, "{line}"),
-                (true, false) => writeln!(text, "  if (t >= {first}u) {{ {line} }}"),
-                (_, true) => writeln!(text, "  if (t >= {first}u && t < {}u) {{ {line} }}", first + left),
-            };
-            text
-        })
-    }
-
-    fn w_share(&self) -> (usize, usize) {
-        (0, self.tile.threads())
-    }
-
-    /// What a thread stages, and where: past the end of W or X it stages the last group or row again.
-    fn places(&self) -> String {
-        let mut text = String::new();
-        let threads = self.tile.threads();
-        for i in 0..self.w_items().div_ceil(threads) {
-            let item = format!("(t + {}u)", i * threads);
-            let _ = writeln!(
-                text,
-                "  let w_row{i} = {item} / (8u * UNITS) * 8u + {item} % 8u;\n\
-                 \x20 let w_unit{i} = {item} / 8u % UNITS;\n\
-                 \x20 let w_group{i} = min((wg.y * TILE_ROWS + w_row{i}) / 32u, p.n_groups - 1u);\n\
-                 \x20 let w_place{i} = ({} * STRIDE + w_unit{i} * 32u) / 4u;\n\
-                 \x20 var w{i}: Raw;",
-                self.tile_row(&format!("w_row{i}")),
-            );
-        }
-        let (first, n) = self.x_threads();
-        let quads = self.tile.depth / 4;
-        let (quad, words) = match self.x {
-            Floats::F32 => ("vec4<f32>", 4),
-            Floats::F16 => ("vec4<f16>", 2),
-        };
-        for i in 0..self.x_items().div_ceil(n) {
-            let _ = writeln!(
-                text,
-                "  let x_item{i} = t - {first}u + {}u;\n\
-                 \x20 let x_token{i} = min(wg.x * TILE_TOKENS + x_item{i} / {quads}u, p.n_tokens - 1u);\n\
-                 \x20 let x_row{i} = (p.x + x_token{i} * p.x_stride) / {words}u;\n\
-                 \x20 let x_quad{i} = x_item{i} % {quads}u;\n\
-                 \x20 let x_place{i} = x_item{i} / {quads}u * STRIDE / 4u + x_quad{i};\n\
-                 \x20 var x{i}: {quad};",
-                i * n
-            );
-        }
-        let [across, down] = self.tile.subgroups;
-        let _ = writeln!(
-            text,
-            "  let x_last = p.n_units * {}u - 1u;\n  let own_token = subgroup / {down}u * {}u;\n  let own_row = subgroup % {down}u * {}u;\n\
-             \x20 let own_w = own_row * STRIDE / 4u;\n  let own_x = own_token * STRIDE / 4u;",
-            UNIT / 4,
-            self.tile.tokens / across,
-            self.tile.rows / down
-        );
-        for (i, j) in self.matrices() {
-            let _ = writeln!(text, "  var c{i}_{j}: {};", self.size.result());
-        }
-        text
     }
 
     /// Where row `row` of the tile stands: gates and the ups that belong to them side by side, an edge of a matrix each.
@@ -355,55 +291,6 @@ impl GemmMatrix {
             let _ = writeln!(text, "  c{i}_{j} = coopLoad<{}>(&blocks[0], 16u);", self.size.result());
         }
         text
-    }
-
-    fn load_first(&self) -> String {
-        self.load("  ", "first_step")
-    }
-
-    /// The words of a step.
-    fn load(&self, indent: &str, step: &str) -> String {
-        let mut text = format!("{indent}{{\n{indent}let ahead = {step};\n");
-        text += &Self::shares(self.w_items(), self.w_share(), |i| {
-            let unit = format!("ahead * UNITS + w_unit{i}");
-            let unit = if self.ragged { format!("min({unit}, p.n_units - 1u)") } else { unit };
-            format!("{indent}w{i} = load_unit(w_group{i}, {unit}, w_row{i} % 32u);")
-        });
-        text += &Self::shares(self.x_items(), self.x_threads(), |i| {
-            let quad = format!("x_quad{i} + ahead * {}u", self.tile.depth / 4);
-            let quad = if self.ragged { format!("min({quad}, x_last)") } else { quad };
-            let array = if self.x == Floats::F32 { "scratch" } else { "scratch_halves" };
-            format!("{indent}x{i} = {array}[x_row{i} + {quad}];")
-        });
-        text + indent + "}\n"
-    }
-
-    /// The words that were loaded into workgroup memory, where they are step `step`.
-    fn stage(&self, buffer: &str, step: &str) -> String {
-        let ragged = self.ragged;
-        let mut text = format!(
-            "    {{\n    let w_base = {buffer} * {}u;\n    let x_base = {buffer} * {}u;\n",
-            self.tile.rows * self.tile.stride() / 4,
-            self.tile.tokens * self.tile.stride() / 4
-        );
-        if ragged {
-            let _ = writeln!(text, "    let staged_step = {step};");
-        }
-        text += &Self::shares(self.w_items(), self.w_share(), |i| {
-            let known = match ragged {
-                true => format!("staged_step * UNITS + w_unit{i} < p.n_units"),
-                false => "true".into(),
-            };
-            format!("    stage_unit(w{i}, w_base + w_place{i}, {known});")
-        });
-        text += &Self::shares(self.x_items(), self.x_threads(), |i| match ragged {
-            true => format!(
-                "    stage_x(x_base + x_place{i}, masked(x{i}, (staged_step * {}u + x_quad{i}) * 4u));",
-                self.tile.depth / 4
-            ),
-            false => format!("    stage_x(x_base + x_place{i}, x{i});"),
-        });
-        text + "    }\n"
     }
 
     /// The staged step's products, added to the results.

@@ -17,7 +17,7 @@ use model::RopePairing::{Adjacent, Halves};
 use testkit::Random;
 
 const TILE: MatrixTile =
-    MatrixTile { tokens: 32, rows: 64, depth: 64, subgroups: [2, 2], buffers: 1, whole: false };
+    MatrixTile { tokens: 32, rows: 64, depth: 64, subgroups: [2, 2], buffers: 1, together: 1, whole: false };
 
 fn check(lab: &mut Lab, heads: Heads, turning: &Turning, n_cols: usize, seed: u64) {
     let random = &mut Random::new(seed);

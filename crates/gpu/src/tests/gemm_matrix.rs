@@ -15,12 +15,15 @@ use gguf::TensorType;
 use testkit::Random;
 
 const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
-    MatrixTile { tokens, rows, depth, subgroups, buffers, whole: false }
+    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, whole: false }
 }
 
-const TILES: [MatrixTile; 6] = [
+const TILES: [MatrixTile; 9] = [
     tile(32, 64, 64, [2, 2], 1),
+    MatrixTile { together: 2, ..tile(16, 64, 32, [1, 2], 1) },
     tile(32, 64, 64, [2, 2], 2),
+    MatrixTile { together: 4, ..tile(16, 64, 128, [1, 4], 1) },
+    tile(16, 128, 128, [1, 8], 1),
     tile(64, 64, 128, [4, 2], 1),
     tile(64, 192, 64, [4, 2], 1),
     tile(128, 128, 64, [4, 2], 1),
@@ -68,7 +71,7 @@ fn run_in_parts(
 
 /// Tiles that are tried: where matrices are emulated, which takes long to compile, only the small ones.
 fn tiles(lab: &Lab) -> &'static [MatrixTile] {
-    if size(lab) == MatrixSize::Emulated { &TILES[..2] } else { &TILES }
+    if size(lab) == MatrixSize::Emulated { &TILES[..3] } else { &TILES }
 }
 
 /// Outputs in f16 are for what the next product reads.
