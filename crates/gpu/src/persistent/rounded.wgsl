@@ -1,6 +1,9 @@
-// x of a product rounded to 8 bits in blocks of 8 numbers: two words a block, 16 numbers a quad, and a scale for each block.
-var<workgroup> rounded: array<vec4<u32>, LONGEST / 16u>;
-var<workgroup> rounded_scales: array<vec4<f32>, LONGEST / 32u>;
+// x of a product rounded to 8 bits in blocks of 8 numbers: two words a block, 16 numbers a quad, and behind them a scale for each
+// block.
+const SCALES: u32 = LONGEST / 16u;
+var<workgroup> rounded: array<vec4<u32>, SCALES + LONGEST / 32u>;
+fn put_rounded(i: u32, word: u32) { rounded[i / 4u][i % 4u] = word; }
+fn rounded_scales(u: u32) -> vec4<f32> { return bitcast<vec4<f32>>(rounded[SCALES + u]); }
 
 // Numbers are rounded where they are made. A block of them is three words in the exchange, side by side: two of numbers, and the
 // scale; and a fourth before a norm, the sum of the squares of what it is to be made of. A word's lowest bit is its tag, so of every
@@ -32,17 +35,15 @@ fn publish_block(at: u32, block: u32, v: f32, squares: f32, n_words: u32, on: bo
   let rest = select(bitcast<u32>(squares), made.y, r == SCALE_WORD);
   if (on && r < n_words) { publish_word(at + n_words * block + r, select(rest, numbers, r < SCALE_WORD)); }
 }
-// Word `i` of a vector's blocks, on its way to a product; `by` is what takes back what the weights count too much there.
-fn stage_word(i: u32, n_words: u32, word: u32, by: f32) {
+// Word `w` of a vector's block, on its way to a product; `by` is what takes back what the weights count too much there.
+fn stage_word(block: u32, w: u32, word: u32, by: f32) {
   let own = word & 0xfffffffeu;
-  let block = i / n_words;
-  let w = i % n_words;
-  if (w < SCALE_WORD) {
-    rounded[block / 2u][block % 2u * 2u + w] = own;
-  } else if (w == SCALE_WORD) {
-    rounded_scales[block / 4u][block % 4u] = by * bitcast<f32>(own);
-  } else {
+  let scales = w == SCALE_WORD;
+  if (w > SCALE_WORD) {
     square += bitcast<f32>(own);
+  } else {
+    put_rounded(
+      select(2u * block + w, 4u * SCALES + block, scales), select(own, bitcast<u32>(by * bitcast<f32>(own)), scales));
   }
 }
 // Number `i` of x, likewise, if it was not rounded yet and is `on`. All of a subgroup call it.
@@ -50,8 +51,8 @@ fn stage_number(i: u32, v: f32, by: f32, on: bool) {
   let made = rounded_block(v);
   let block = i / 8u;
   if (on) {
-    if (r % 4u == 0u) { rounded[block / 2u][block % 2u * 2u + r / 4u] = made.x; }
-    if (r == 1u) { rounded_scales[block / 4u][block % 4u] = by * bitcast<f32>(made.y); }
+    if (r % 4u == 0u) { put_rounded(2u * block + r / 4u, made.x); }
+    if (r == 1u) { put_rounded(4u * SCALES + block, bitcast<u32>(by * bitcast<f32>(made.y))); }
   }
 }
 
@@ -69,8 +70,8 @@ const BY_Q4_0: f32 = 0.0625;
 fn dot_rounded_q4_0(w: vec4<u32>, u: u32) -> f32 {
   let flip = vec4<u32>(0x88888888u);
   let upper = vec4<u32>(0xf0f0f0f0u);
-  return dot(rounded_scales[u], block_sums(((w << vec4<u32>(4u)) ^ flip) & upper, (w ^ flip) & upper, u));
+  return dot(rounded_scales(u), block_sums(((w << vec4<u32>(4u)) ^ flip) & upper, (w ^ flip) & upper, u));
 }
 // Q8_0: byte i of two quads is quant i.
 const BY_Q8_0: f32 = 1.0;
-fn dot_rounded_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 { return dot(rounded_scales[u], block_sums(w, v, u)); }
+fn dot_rounded_q8_0(w: vec4<u32>, v: vec4<u32>, u: u32) -> f32 { return dot(rounded_scales(u), block_sums(w, v, u)); }

@@ -5,5 +5,5 @@ fn dot_rounded_q6_k(q: vec4<u32>, w0: u32, w1: u32, scales: u32, supers: u32, u:
   let low = centred(nibbles_low(q) | (pairs_apart(w0) << vec4<u32>(4u)));
   let high = centred(nibbles_high(q) | (pairs_apart(w1) << vec4<u32>(4u)));
   let s = vec4<f32>(unpack4xI8(scales));
-  return unpack2x16float(supers).x * dot(s.xxyy * rounded_scales[u], block_sums(low, high, u));
+  return unpack2x16float(supers).x * dot(s.xxyy * rounded_scales(u), block_sums(low, high, u));
 }

@@ -1,6 +1,7 @@
 //! The text of attention.
 
 use super::Source;
+use super::exchange::Word;
 use super::vectors::BLOCK_WORDS;
 use crate::persistent::shape::Spot;
 use std::fmt::Write;
@@ -51,11 +52,11 @@ impl Source {
 
     fn attend(&self, text: &mut String) {
         let dim = self.shape.heads.head_dim;
-        let threads = self.geometry.threads;
-        let n = (3 * dim).div_ceil(threads);
-        let words: Vec<_> = (0..n).map(|k| self.word(3 * dim, k, |e| format!("qkv_word({e})"))).collect();
-        let stage = (0..n).fold(String::new(), |text, k| {
-            let e = format!("t + {}u", k * threads);
+        let deal = self.deal(3 * dim);
+        let word = |k| Word::of(deal, k, |e| format!("qkv_word({e})"));
+        let words: Vec<_> = (0..deal.pieces()).map(word).collect();
+        let stage = (0..deal.pieces()).fold(String::new(), |text, k| {
+            let e = format!("t + {}u", deal.first(k));
             let stage = format!("let e = {e}; head_qkv[e / 4u][e % 4u] = number(word{k});");
             text + &format!("  if ({e} < {}u) {{ {stage} }}\n", 3 * dim)
         });

@@ -1,6 +1,7 @@
 //! The text of what groups exchange: where its words are, and waiting for them.
 
 use super::Source;
+use super::deal::Deal;
 use super::vectors::words_of;
 use crate::persistent::shape::{Geometry, Shape};
 use crate::shader::Shader;
@@ -114,18 +115,12 @@ impl Source {
         );
         text
     }
+}
 
-    /// Word `t + k THREADS` of `n`, for threads in whose subgroup somebody has one: words that all groups look at are slow to come,
-    /// the more so the more look at them.
-    pub(super) fn word(&self, n: usize, k: usize, place: impl Fn(&str) -> String) -> Word {
-        let (first, lanes) = (k * self.geometry.threads, self.geometry.lanes);
-        let (i, needed) = match first + self.geometry.threads <= n {
-            true => (format!("(t + {first}u)"), "true".to_owned()),
-            false => (
-                format!("min(t + {first}u, {}u)", n - 1),
-                format!("t / {lanes}u * {lanes}u + {first}u < {n}u"),
-            ),
-        };
-        Word { place: place(&i), needed }
+impl Word {
+    /// A thread's `k`-th, for threads in whose subgroup somebody has one: words that all groups look at are slow to come, the more so
+    /// the more look at them.
+    pub(super) fn of(deal: Deal, k: usize, place: impl Fn(&str) -> String) -> Self {
+        Self { place: place(&deal.index(k)), needed: deal.is_near(k) }
     }
 }

@@ -1,6 +1,7 @@
 //! The text of the head, and of the embedding of what it chose.
 
 use super::Source;
+use super::exchange::Word;
 use super::units::{self, Rows, Scale};
 use crate::layout::{BLOCK, UNIT, UnitWords};
 use gguf::TensorType;
@@ -80,9 +81,9 @@ impl Source {
     }
 
     fn choose(&self, text: &mut String) {
-        let groups = self.geometry.groups;
-        let n = groups.div_ceil(self.geometry.threads);
-        let word = |i: usize| self.word(groups, i / 2, |t| format!("AT_BEST + 2u * {t} + {}u", i % 2));
+        let deal = self.deal(self.geometry.groups);
+        let n = deal.pieces();
+        let word = |i: usize| Word::of(deal, i / 2, |t| format!("AT_BEST + 2u * {t} + {}u", i % 2));
         let words: Vec<_> = (0..2 * n).map(word).collect();
         let taken = (0..n).fold(String::new(), |text, k| {
             text + &format!("  best = better(best, taken_best(word{}, word{}));\n", 2 * k, 2 * k + 1)

@@ -3,6 +3,7 @@
 //! A thread takes words of a vector: numbers, or, where vectors are rounded to 8 bits, the words of blocks that were rounded where they
 //! were made, of 8 numbers each.
 
+use super::deal::Deal;
 use super::exchange::{Word, copy_at};
 use super::{Source, name_of};
 use crate::layout::BLOCK;
@@ -19,23 +20,21 @@ pub(super) const NORM_BLOCK_WORDS: usize = 4;
 pub(super) fn words_of(shape: &Shape, n: usize, norm: bool) -> usize {
     match (shape.rounds, norm) {
         (false, _) => n,
-        (true, false) => n / BLOCK * BLOCK_WORDS,
-        (true, true) => n / BLOCK * NORM_BLOCK_WORDS,
+        (true, norm) => n / BLOCK * block_words(norm),
     }
 }
 
-impl Source {
-    /// Of `n` words or numbers, how many a thread has: t + k THREADS for each k below.
-    pub(super) fn pieces(&self, n: usize) -> usize {
-        n.div_ceil(self.geometry.threads)
-    }
+fn block_words(norm: bool) -> usize {
+    if norm { NORM_BLOCK_WORDS } else { BLOCK_WORDS }
+}
 
-    /// A thread's number `k` of them, as WGSL, clamped, and whether there is one.
-    pub(super) fn piece(&self, n: usize, k: usize) -> (String, String) {
-        let i = format!("t + {}u", k * self.geometry.threads);
-        match (k + 1) * self.geometry.threads <= n {
-            true => (format!("({i})"), "true".to_owned()),
-            false => (format!("min({i}, {}u)", n - 1), format!("{i} < {n}u")),
+impl Source {
+    /// The words of a vector of `n`, before a norm or not, as threads take them.
+    fn deal_words(&self, n: usize, norm: bool) -> Deal {
+        let n_words = words_of(&self.shape, n, norm);
+        match self.shape.rounds {
+            false => self.deal(n_words),
+            true => self.deal_blocks(n_words, block_words(norm)),
         }
     }
 
@@ -43,16 +42,17 @@ impl Source {
     pub(super) fn vectors(&self, text: &mut String) {
         let shape = &self.shape;
         let ty = if shape.rounds { "u32" } else { "f32" };
-        let most = words_of(shape, shape.longest(), false).max(words_of(shape, shape.n_embd, true));
-        for k in 0..self.pieces(most) {
+        let most = [(shape.longest(), false), (shape.n_embd, true)]
+            .map(|(n, norm)| self.deal_words(n, norm).pieces());
+        for k in 0..most[0].max(most[1]) {
             let _ = writeln!(text, "var<private> got{k}: {ty};");
         }
-        for k in 0..if shape.rounds { 0 } else { self.pieces(shape.n_embd) } {
+        for k in 0..if shape.rounds { 0 } else { self.deal(shape.n_embd).pieces() } {
             let norms = ["attn_norm", "ffn_norm", "output_norm"];
             let _ = norms.map(|name| writeln!(text, "var<private> {name}{k}: f32;"));
         }
         let width = shape.heads.width();
-        for k in 0..if self.geometry.splits > 1 { self.pieces(width) } else { 0 } {
+        for k in 0..if self.geometry.splits > 1 { self.deal(width).pieces() } else { 0 } {
             let _ = writeln!(text, "var<private> merged{k}: f32;");
         }
         let attended = match self.geometry.splits {
@@ -77,7 +77,7 @@ impl Source {
             let start = if norm.is_some() { "  square = 0.0;\n" } else { "" };
             let lines: String = match (name, self.geometry.splits) {
                 ("attended", 2..) => self.stage_merged(),
-                _ => (0..self.pieces(words_of(shape, n, norm.is_some())))
+                _ => (0..self.deal_words(n, norm.is_some()).pieces())
                     .map(|k| self.stage(&place, n, k, norm))
                     .collect(),
             };
@@ -99,10 +99,10 @@ impl Source {
         if self.shape.rounds {
             return String::new();
         }
-        let n = self.shape.n_embd;
+        let deal = self.deal(self.shape.n_embd);
         self.of_weights(place, layer, |spot, _, words| {
-            (0..self.pieces(n)).fold(String::new(), |text, k| {
-                let at = format!("{}u + {layer} * LAYER_WORDS + {}", spot.norm, self.piece(n, k).0);
+            (0..deal.pieces()).fold(String::new(), |text, k| {
+                let at = format!("{}u + {layer} * LAYER_WORDS + {}", spot.norm, deal.index(k));
                 text + &format!("  {name}{k} = bitcast<f32>({words}[{at}]);\n")
             })
         })
@@ -110,17 +110,22 @@ impl Source {
 
     /// Piece `k` of the vector that was taken, on its way to a product; if it is one before a norm, `square` counts its squares.
     fn stage(&self, place: &Place, n: usize, k: usize, norm: Option<&str>) -> String {
-        let i = format!("t + {}u", k * self.geometry.threads);
-        let on = self.piece(words_of(&self.shape, n, norm.is_some()), k).1;
+        let deal = self.deal_words(n, norm.is_some());
+        let (first, on) = (deal.first(k), deal.has(k));
         if self.shape.rounds {
-            let n_words = if norm.is_some() { NORM_BLOCK_WORDS } else { BLOCK_WORDS };
-            return format!("  if ({on}) {{ stage_word({i}, {n_words}u, got{k}, {}); }}\n", self.by(place));
+            let n_words = block_words(norm.is_some());
+            // What is the same for all words of a thread is found once.
+            let (block, word) = match first.is_multiple_of(n_words) {
+                true => (format!("t / {n_words}u + {}u", first / n_words), format!("t % {n_words}u")),
+                false => (format!("(t + {first}u) / {n_words}u"), format!("(t + {first}u) % {n_words}u")),
+            };
+            return format!("  if ({on}) {{ stage_word({block}, {word}, got{k}, {}); }}\n", self.by(place));
         }
         let (times, square) = match norm {
             Some(norm) => (format!(" * {norm}{k}"), format!(" square += got{k} * got{k};")),
             None => Default::default(),
         };
-        format!("  if ({on}) {{ stage({i}, got{k}{times} * {});{square} }}\n", self.by(place))
+        format!("  if ({on}) {{ stage(t + {first}u, got{k}{times} * {});{square} }}\n", self.by(place))
     }
 
     /// A vector of `n`, of which there are copies.
@@ -132,10 +137,10 @@ impl Source {
 
     /// A vector of `n`, whose words are waited for some at a time.
     fn take(&self, at: &str, n: usize, norm: bool) -> String {
-        let n_words = words_of(&self.shape, n, norm);
-        let all: Vec<usize> = (0..self.pieces(n_words)).collect();
+        let deal = self.deal_words(n, norm);
+        let all: Vec<usize> = (0..deal.pieces()).collect();
         all.chunks(MOST_WORDS).fold(String::new(), |mut text, some| {
-            let word = |&k: &usize| self.word(n_words, k, |i| format!("{at} + {i}"));
+            let word = |&k: &usize| Word::of(deal, k, |i| format!("{at} + {i}"));
             let words: Vec<Word> = some.iter().map(word).collect();
             let _ = writeln!(text, "  {{\n{}", self.wait(&words, "expected"));
             for (i, &k) in some.iter().enumerate() {
@@ -150,13 +155,14 @@ impl Source {
     /// The states of all parts of the keys, put together: values, tops and totals.
     fn merge(&self) -> String {
         let (splits, width) = (self.geometry.splits, self.shape.heads.width());
-        let n = self.pieces(width);
+        let deal = self.deal(width);
+        let n = deal.pieces();
         let n_states = 2 * splits * self.shape.heads.n_heads;
         let of_split = |split: usize| {
-            (0..n).map(move |k| self.word(width, k, |i| format!("AT_ATTENDED + {}u + {i}", split * width)))
+            (0..n).map(move |k| Word::of(deal, k, |i| format!("AT_ATTENDED + {}u + {i}", split * width)))
         };
         let mut words: Vec<Word> = (0..splits).flat_map(of_split).collect();
-        words.push(self.word(n_states, 0, |i| format!("AT_STATES + {i}")));
+        words.push(Word::of(self.deal(n_states), 0, |i| format!("AT_STATES + {i}")));
         let mut text = self.wait(&words, "expected");
         let _ = writeln!(
             text,
@@ -164,7 +170,7 @@ impl Source {
             splits * n
         );
         for k in 0..n {
-            let clamped = self.piece(width, k).0;
+            let clamped = deal.index(k);
             let _ = writeln!(text, "  {{\n    let head = {clamped} / HEAD_DIM;");
             let mut top = String::new();
             for s in 0..splits {
@@ -185,8 +191,9 @@ impl Source {
 
     fn stage_merged(&self) -> String {
         let (width, by) = (self.shape.heads.width(), self.by(&self.shape.attn_output));
-        (0..self.pieces(width)).fold(String::new(), |text, k| {
-            let (i, on) = (format!("t + {}u", k * self.geometry.threads), self.piece(width, k).1);
+        let deal = self.deal(width);
+        (0..deal.pieces()).fold(String::new(), |text, k| {
+            let (i, on) = (format!("t + {}u", deal.first(k)), deal.has(k));
             text + &match self.shape.rounds {
                 true => format!("  stage_number({i}, merged{k}, {by}, {on});\n"),
                 false => format!("  if ({on}) {{ stage({i}, merged{k} * {by}); }}\n"),
@@ -198,8 +205,9 @@ impl Source {
     pub(super) fn embed(&self, text: &mut String) {
         let n = self.shape.n_embd;
         let start = if self.shape.rounds { "  square = 0.0;\n" } else { "" };
-        let lines = (0..self.pieces(n)).fold(start.to_owned(), |text, k| {
-            let (i, on) = self.piece(n, k);
+        let deal = self.deal(n);
+        let lines = (0..deal.pieces()).fold(start.to_owned(), |text, k| {
+            let (i, on) = (deal.index(k), deal.has(k));
             text + &match self.shape.rounds {
                 false => format!("  got{k} = embedded(id, {i});\n"),
                 true => format!(
@@ -208,7 +216,7 @@ impl Source {
                     self.of_weights(&self.shape.qkv, "0u", |spot, _, words| {
                         format!("    norm = bitcast<f32>({words}[{}u + {i}]);\n", spot.norm)
                     }),
-                    k * self.geometry.threads,
+                    deal.first(k),
                     self.by(&self.shape.qkv)
                 ),
             }
