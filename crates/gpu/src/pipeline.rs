@@ -94,7 +94,11 @@ impl Pipelines {
                 missing.push(kernel);
             }
         }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len()).max(1);
+        // To ask for the threads there are takes as long as to plan a prompt's steps.
+        if missing.is_empty() {
+            return Ok(Made::new());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
         let made = std::thread::scope(|scope| {
             let share = |i| missing.iter().skip(i).step_by(threads);
             let workers: Vec<_> = (0..threads)

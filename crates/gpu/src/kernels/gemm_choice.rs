@@ -146,8 +146,9 @@ fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTi
         .filter(|(tile, ..)| can(tile))
         .flat_map(|cost| (1..=most_parts).map(move |parts| (cost, parts)))
         .filter(|((tile, ..), parts)| splits(tile, *parts))
-        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
-        .map(|((tile, ..), parts)| (tile, parts))
+        .map(|choice| (cost(&choice), choice))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, ((tile, ..), parts))| (tile, parts))
 }
 
 #[cfg(test)]
