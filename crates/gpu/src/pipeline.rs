@@ -94,7 +94,7 @@ impl Pipelines {
                 missing.push(kernel);
             }
         }
-        // To ask for the threads there are takes as long as to plan a prompt's steps.
+        // To ask how many threads there are, and to start one, takes longer than to plan a prompt's steps.
         if missing.is_empty() {
             return Ok(Made::new());
         }

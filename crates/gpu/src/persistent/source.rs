@@ -40,7 +40,7 @@
 //! Llama-8B: 1,608 us, 1,920 by dispatches, and as long in a version before, where everybody rounded whole vectors (580 us for 8 layers,
 //! 500 without that and with a quarter of the words) and weights were on their way while words were looked at (328 us for 6 layers,
 //! 315 without).
-//! Llama-1B: 390 to 394, where it had been 414 while a thread asked of each of its words which it is; 602 by dispatches. What threads do to
+//! Llama-1B: 390 to 393, where it had been 414 while a thread asked of each of its words which it is; 602 by dispatches. What threads do to
 //! words counts: 256 of 512 threads that take them for all took 434 where it was 416, and with the others to multiply, whose weights
 //! come meanwhile, 478 to 495 where it is 391 to 394.
 //! There are 128 registers for each of 512 threads, of which those of weights are few: with more a token took longer.

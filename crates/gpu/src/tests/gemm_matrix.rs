@@ -18,12 +18,15 @@ const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], b
     MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, whole: false }
 }
 
-const TILES: [MatrixTile; 9] = [
+const TILES: [MatrixTile; 12] = [
     tile(32, 64, 64, [2, 2], 1),
     MatrixTile { together: 2, ..tile(16, 64, 32, [1, 2], 1) },
     tile(32, 64, 64, [2, 2], 2),
     MatrixTile { together: 4, ..tile(16, 64, 128, [1, 4], 1) },
+    MatrixTile { together: 4, ..tile(16, 128, 64, [1, 4], 1) },
     tile(16, 128, 128, [1, 8], 1),
+    MatrixTile { together: 4, ..tile(32, 64, 64, [2, 2], 1) },
+    MatrixTile { together: 4, ..tile(32, 64, 128, [2, 2], 1) },
     tile(64, 64, 128, [4, 2], 1),
     tile(64, 192, 64, [4, 2], 1),
     tile(128, 128, 64, [4, 2], 1),
