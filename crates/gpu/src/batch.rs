@@ -2,7 +2,7 @@
 
 use crate::buffer::Readback;
 use crate::error::GpuError;
-use crate::forward::GpuForwardPass;
+use crate::forward::{GpuForwardPass, OWN};
 use crate::kernels::attend;
 use crate::plan::Step;
 use crate::planner::{Batch, Planner, Run};
@@ -91,16 +91,19 @@ impl GpuForwardPass {
     /// Waits for logits, and adds them to `self.logits`.
     pub(crate) fn take_logits(&mut self, logits: Option<Readback>) -> Result<(), GpuError> {
         let Some(logits) = logits else { return Ok(()) };
-        let words = self.machine.gpu.take(logits)?;
-        for row in words.chunks(self.batch_regions.logits.stride as usize) {
-            self.logits.extend(row[..self.spec.n_vocab].iter().map(|&word| f32::from_bits(word)));
-        }
-        Ok(())
+        let (to, n_vocab) = (&mut self.logits, self.spec.n_vocab);
+        let stride = self.batch_regions.logits.stride as usize;
+        self.machine.gpu.take(logits, |words| {
+            let rows = words.chunks(stride);
+            rows.for_each(|row| to.extend_from_slice(bytemuck::cast_slice(&row[..n_vocab])));
+        })
     }
 
     /// Tells the kernels what the rows are.
     pub(crate) fn describe(&self, rows: &[Row]) -> Batch {
         let (at, ids_at) = (self.machine.tables_at, self.blocks.context_len() + 1);
+        // The ids of sequence 0 are in their places anyway: the choice of later tokens looks back at them.
+        let apart = rows.iter().any(|row| row.sequence != OWN);
         let mut tables: Vec<u32> = Vec::new();
         let mut runs: Vec<(SequenceId, Run)> = Vec::new();
         let mut words = Vec::with_capacity(ROW_WORDS * rows.len());
@@ -116,7 +119,8 @@ impl GpuForwardPass {
                 }
             };
             // An id is found by its row's position, wherever it lies.
-            words.extend([row.position, table, ((ids_at + i) as u32).wrapping_sub(row.position), 0]);
+            let id_at = if apart { ((ids_at + i) as u32).wrapping_sub(row.position) } else { 0 };
+            words.extend([row.position, table, id_at, 0]);
             match runs.last_mut() {
                 Some((sequence, run)) if *sequence == row.sequence => run.n_rows += 1,
                 _ => runs.push((row.sequence, Run { first: row.position, n_rows: 1, table })),
@@ -125,11 +129,12 @@ impl GpuForwardPass {
         let ids: Vec<u32> = rows.iter().map(|row| row.token).collect();
         self.machine.write_tables(at.rows, &words);
         self.machine.write_tables(at.batch_blocks, &tables);
-        self.machine.write_tokens(ids_at, &ids);
-        // The choice of later tokens looks back at those of sequence 0.
+        if apart {
+            self.machine.write_tokens(ids_at, &ids);
+        }
         let mut row = 0;
         for (sequence, run) in &runs {
-            if *sequence == SequenceId(0) {
+            if *sequence == OWN {
                 self.machine.write_tokens(run.first as usize, &ids[row..row + run.n_rows]);
             }
             row += run.n_rows;

@@ -58,7 +58,9 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         readback.record(&mut encoder);
         self.queue.submit([encoder.finish()]);
-        self.take(readback)
+        let mut copied = Vec::new();
+        self.take(readback, |words| copied.extend_from_slice(words))?;
+        Ok(copied)
     }
 
     /// A copy to the host, to be recorded. The last one's memory is used again, if there is enough of it.
@@ -70,26 +72,37 @@ impl Gpu {
         Readback { from: buffer.clone(), start: 4 * start as u64, staging, len_words }
     }
 
-    /// What was copied, once everything submitted is done.
-    pub(crate) fn take(&self, readback: Readback) -> Result<Vec<u32>, GpuError> {
-        let words = self.map(&readback.staging, readback.len_words)?;
+    /// Hands what was copied to `to`, once everything submitted is done.
+    pub(crate) fn take(&self, readback: Readback, to: impl FnOnce(&[u32])) -> Result<(), GpuError> {
+        self.map_to(&readback.staging, readback.len_words, to)?;
         if readback.staging.size() <= MOST_KEPT
             && let Ok(mut kept) = self.kept.lock()
         {
             *kept = Some(readback.staging);
         }
-        Ok(words)
+        Ok(())
     }
 
     /// The first `len_words` words of a read-back buffer, once everything submitted is done.
     pub(crate) fn map(&self, staging: &Buffer, len_words: usize) -> Result<Vec<u32>, GpuError> {
+        let mut copied = Vec::new();
+        self.map_to(staging, len_words, |words| copied.extend_from_slice(words))?;
+        Ok(copied)
+    }
+
+    /// The same, to `to` as they lie there.
+    fn map_to(&self, staging: &Buffer, len_words: usize, to: impl FnOnce(&[u32])) -> Result<(), GpuError> {
         let slice = staging.slice(..4 * len_words as u64);
         slice.map_async(wgpu::MapMode::Read, |_| {});
         self.wait()?;
         let view = slice.get_mapped_range().map_err(|error| GpuError::Lost { reason: error.to_string() })?;
-        let words = bytemuck::pod_collect_to_vec(&view);
+        // It is aligned but where it is empty.
+        match bytemuck::try_cast_slice(&view) {
+            Ok(words) => to(words),
+            Err(_) => to(&bytemuck::pod_collect_to_vec::<u8, u32>(&view)),
+        }
         drop(view);
         staging.unmap();
-        Ok(words)
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 use wgpu::DeviceType;
 
 /// The sequence that decodes by itself.
-const OWN: SequenceId = SequenceId(0);
+pub(crate) const OWN: SequenceId = SequenceId(0);
 
 /// What the user is told when the persistent kernel has stopped.
 const STOPPED: &str = "decoding in one dispatch stopped, since the GPU did not run all workgroups; a dispatch for each step goes on";
@@ -128,21 +128,19 @@ impl GpuForwardPass {
     fn run_token(&mut self, row: Row) -> Result<(), GpuError> {
         self.write_table();
         self.machine.write_tokens(row.position as usize, &[row.token]);
-        let Self { machine, token, plans, .. } = &*self;
+        let Self { machine, token, plans, spec, logits: to, .. } = self;
+        let at = token.regions.logits.at as usize;
+        let logits = row.wants_logits.then(|| machine.gpu.staging(&token.buffer, at, spec.n_vocab));
         machine.submit(
             |pass| {
                 for plan in [&plans.embedding, plans.at(row.position as usize)] {
                     machine.record(pass, &token.group, &plan.steps, row.position);
                 }
             },
-            |_| (),
+            |encoder| logits.iter().for_each(|logits| logits.record(encoder)),
         );
-        if row.wants_logits {
-            let at = token.regions.logits.at as usize;
-            let words = machine.gpu.read(&token.buffer, at, self.spec.n_vocab)?;
-            self.logits.extend(words.into_iter().map(f32::from_bits));
-        }
-        Ok(())
+        let Some(logits) = logits else { return Ok(()) };
+        machine.gpu.take(logits, |words| to.extend_from_slice(bytemuck::cast_slice(words)))
     }
 
     /// The plan of a choice, its kernels compiled.
