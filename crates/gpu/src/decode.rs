@@ -2,7 +2,7 @@
 
 use crate::error::GpuError;
 use crate::machine::Machine;
-use crate::persistent::{Persistent, STATUS_WORDS, outcome};
+use crate::persistent::{Drawing, Persistent, STATUS_WORDS, outcome};
 use crate::plan::Plan;
 use crate::token_plans::TokenPlans;
 use std::collections::VecDeque;
@@ -57,7 +57,7 @@ pub(crate) struct Landed {
 /// What runs the tokens of a submit.
 pub(crate) enum Way<'a> {
     Dispatches(Dispatches<'a>),
-    Persistent(&'a mut Persistent),
+    Persistent(&'a mut Persistent, Drawing),
 }
 
 /// What a token runs, a dispatch for each step.
@@ -111,11 +111,11 @@ impl Flight {
         first: bool,
     ) {
         let Some(staging) = self.staging.pop() else { return };
-        let persistent = matches!(way, Way::Persistent(_));
+        let persistent = matches!(way, Way::Persistent(..));
         let n_words = n_tokens + if persistent { STATUS_WORDS } else { 0 };
         let index = match way {
             Way::Dispatches(plans) => plans.submit(machine, position, n_tokens, first, &staging),
-            Way::Persistent(kernel) => kernel.submit(machine, position, n_tokens, &staging),
+            Way::Persistent(kernel, drawing) => kernel.submit(machine, position, n_tokens, drawing, &staging),
         };
         let mapped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&mapped);

@@ -10,7 +10,7 @@ use crate::memory_plan::MemoryPlan;
 use crate::options::Activations;
 use crate::persistent::Persistent;
 use crate::plan::Plan;
-use crate::planner::{Planner, can_choose};
+use crate::planner::{Planner, can_choose, drawing};
 use crate::regions::Regions;
 use crate::scratch::Scratch;
 use crate::tensors::Tensors;
@@ -162,11 +162,21 @@ impl GpuForwardPass {
         if first {
             self.machine.write_tokens(position, &[token]);
         }
-        let Self { machine, plans, token: scratch, choose: Some((choice, choose)), flight, .. } = self else {
+        let Self {
+            spec,
+            machine,
+            plans,
+            token: scratch,
+            choose: Some((choice, choose)),
+            flight,
+            persistent,
+            ..
+        } = self
+        else {
             return Err(ForwardError::Choice);
         };
-        let way = match &mut self.persistent {
-            Some(kernel) if choice.temperature <= 0.0 && !choice.has_penalties() => Way::Persistent(kernel),
+        let way = match (persistent, drawing(choice, spec.n_vocab)) {
+            (Some(kernel), Some(drawing)) if kernel.can(drawing) => Way::Persistent(kernel, drawing),
             _ => Way::Dispatches(Dispatches { plans, choose, scratch: &scratch.group }),
         };
         flight.submit(machine, way, position, n_tokens, first);

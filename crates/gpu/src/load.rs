@@ -118,7 +118,7 @@ impl GpuForwardPass {
         Ok(pass)
     }
 
-    /// Several greedy tokens in one dispatch, where that is wanted and works.
+    /// Several tokens in one dispatch, where that is wanted and works.
     fn try_persistent(
         &mut self,
         candidate: Result<Candidate, String>,

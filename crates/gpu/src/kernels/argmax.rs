@@ -12,7 +12,7 @@
 //! divided, so that no temperature overflows and 0 is greedy. Infinite logits are left as they are.
 
 use super::Kernel;
-use super::sampling::{CHUNK, Penalties};
+use super::sampling::{CHUNK, PHILOX_ROUNDS, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
@@ -74,6 +74,7 @@ impl Argmax {
             .text(CHANGED);
         shader = match self.noise {
             true => shader
+                .constant("PHILOX_ROUNDS", PHILOX_ROUNDS)
                 .text(include_str!("../shared/philox.wgsl"))
                 .text(include_str!("../shared/gumbel.wgsl"))
                 .text("fn jitter(quad: u32) -> vec4<f32> { return p.temperature * noise(quad); }"),

@@ -13,7 +13,7 @@
 //! there are positive infinities, it is one of them.
 
 use super::Kernel;
-use super::sampling::CHUNK;
+use super::sampling::{CHUNK, PHILOX_ROUNDS};
 use crate::device::Caps;
 use crate::layout::WeightsAt;
 use crate::shader::Shader;
@@ -77,6 +77,8 @@ impl Draw {
             .reduce(caps, THREADS)
             .best(caps)
             .select()
+            .text(include_str!("../shared/draw_one.wgsl"))
+            .constant("PHILOX_ROUNDS", PHILOX_ROUNDS)
             .text(include_str!("../shared/philox.wgsl"))
             .embed_chosen(self.embedding)
             .entry(caps)

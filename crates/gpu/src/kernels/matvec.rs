@@ -81,7 +81,7 @@ pub(crate) struct Matvec {
     shape: Shape,
 }
 
-/// Offsets: weights as [`Params::areas`] gives them; `x`, `y` and `bias` in floats, `norm` in quads.
+/// Offsets: weights as [`WeightsAt`] has them; `x`, `y` and `bias` in floats, `norm` in quads.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Params {

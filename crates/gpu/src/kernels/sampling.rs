@@ -8,6 +8,8 @@ pub(crate) const MOST_VOCAB: usize = 1 << 24;
 pub(crate) const MOST_K: usize = 64;
 /// Floats of a pair, a number and its index, in a list of the best: each has a quad of its own.
 pub(crate) const PAIR_FLOATS: usize = 4;
+/// Rounds of `shared/philox.wgsl`.
+pub(crate) const PHILOX_ROUNDS: usize = 10;
 /// Logits of a workgroup.
 pub(crate) const CHUNK: usize = 1024;
 

@@ -22,10 +22,11 @@ fn group_best(own: Best) -> Best {
     best_rows[subgroup] = row;
   }
   workgroupBarrier();
-  var best = Best(best_keys[0], best_rows[0]);
-  for (var i = 1u; i < N_SUBGROUPS; i += 1u) { best = better(best, Best(best_keys[i], best_rows[i])); }
+  var best = NOTHING;
+  for (var i = lane; i < N_SUBGROUPS; i += SUBGROUP) { best = better(best, Best(best_keys[i], best_rows[i])); }
   workgroupBarrier();
-  return best;
+  let key = subgroupMax(best.key);
+  return Best(key, subgroupMin(select(NOTHING.row, best.row, best.key == key)));
 }
 // A key and a row in two words whose lowest bits are free.
 fn publish_best(best: Best) {

@@ -1,5 +1,12 @@
 // Several tokens of one sequence in one dispatch: what all phases share. The rest is composed in source.rs.
-struct Params { position: u32, n_tokens: u32, layer_uses: u32, token_uses: u32, limit: u32 }
+struct Params {
+  position: u32, n_tokens: u32, layer_uses: u32, token_uses: u32, limit: u32,
+  // Of a draw, as the kernel `draw` has them; k is 0 where the best row is taken.
+  k: u32, min_keep: u32, top_p: f32, log_min_p: f32, sharpness: f32, seed_low: u32, seed_high: u32,
+  // Constants that a compiler had better not know: it writes out loops of known length, and what each token goes through once is not
+  // at hand as a program, so that a longer one takes longer.
+  n_groups: u32, philox_rounds: u32,
+}
 var<immediate> p: Params;
 // The weights, twice.
 @group(0) @binding(0) var<storage, read> quads: array<vec4<u32>>;

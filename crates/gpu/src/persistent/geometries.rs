@@ -45,6 +45,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
             keys: KEYS,
             batch: SMALL_BATCH,
             holds_layer: true,
+            draws: false,
         };
         let of = |work| Share::of(shape, &geometry, work);
         Work::ALL.iter().map(|&work| of(work).steps() * of(work).units()).sum::<usize>()
@@ -54,7 +55,8 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
     counts
 }
 
-/// Geometries of `groups` workgroups for a context, each with the position from which on it is used.
+/// Geometries of `groups` workgroups for a context, each with the position from which on it is used: those that take the best token, and
+/// those that draw.
 ///
 /// # Errors
 /// Why there are none, in words that follow "because".
@@ -70,17 +72,21 @@ pub(super) fn geometries(
         // More parts than there are groups for would follow one another.
         let splits = splits.min(groups / shape.heads.n_heads).max(1);
         let copies = if shape.layer_bytes() <= MOST_COPIED { COPIES } else { 1 };
-        Geometry { groups, threads, lanes, splits, copies, keys: KEYS, batch, holds_layer }
+        Geometry { groups, threads, lanes, splits, copies, keys: KEYS, batch, holds_layer, draws: false }
     };
     let small = geometry(SMALL[0].1, true).can_hold(shape);
     let shares = if small { &SMALL[..] } else { &LARGE[..] };
     let within = |(from, _): &&(usize, [usize; 2])| *from < context_len;
-    let fitting = |&(from, share): &(usize, [usize; 2])| {
-        let geometry = geometry(share, small);
-        shape.fits(&geometry, caps.workgroup_memory)?;
-        Ok((from, geometry))
+    let fitting = |draws| {
+        let fitting = |&(from, share): &(usize, [usize; 2])| {
+            let geometry = Geometry { draws, ..geometry(share, small) };
+            shape.fits(&geometry, caps.workgroup_memory).map(|()| (from, geometry))
+        };
+        shares.iter().filter(within).map(fitting).collect::<Result<Vec<_>, String>>()
     };
-    let mut all = shares.iter().filter(within).map(fitting).collect::<Result<Vec<_>, String>>()?;
+    let mut all = fitting(false)?;
+    // Draws need more memory. Without it they are left to the plan of dispatches.
+    all.extend(fitting(true).unwrap_or_default());
     all.dedup_by_key(|(_, geometry)| *geometry);
     Ok(all)
 }

@@ -4,8 +4,9 @@ fn load_first_keys(layer: u32, position: u32) {
   load_keys(layer, first_key(position) + t / LANES, last_key(position));
 }
 // The next token; what was put into the cache is seen by all groups from here on: each has fenced off its own before it told
-// of its best row, and fences again when it has heard of all.
+// of its best rows, and fences again when it has heard of all.
 fn phase_output(token: u32) -> u32 {
+  // <random number>
   if (AHEAD) { load_output(); }
   take_hidden(tag);
   if (!AHEAD) { load_output(); }
@@ -15,11 +16,7 @@ fn phase_output(token: u32) -> u32 {
   workgroupBarrier();
   let best = output_best();
   tag = (p.token_uses + token + 1u) & 1u;
-  storageBarrier();
-  if (t == 0u && alive()) { publish_best(best); }
-  let id = choose();
-  storageBarrier();
-  return id;
+  return <next token>;
 }
 // Whether all groups are at work at a time.
 fn roll_call() {

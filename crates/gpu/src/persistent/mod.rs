@@ -31,6 +31,7 @@ pub(crate) use trial::{confirms, tried};
 
 use crate::device::Gpu;
 use crate::error::GpuError;
+use crate::kernels::sampling::PHILOX_ROUNDS;
 use crate::machine::Machine;
 use crate::pipeline::{MoreWeights, Pipelines, joined};
 use bytemuck::{Pod, Zeroable};
@@ -53,15 +54,43 @@ struct Params {
     layer_uses: u32,
     token_uses: u32,
     limit: u32,
+    drawing: Drawing,
+    n_groups: u32,
+    philox_rounds: u32,
 }
 
-/// The kernel for some positions.
+/// How a token is chosen, in the kernel's terms: the best one, or one of the `k` best, as [`draw`](crate::kernels::draw) has them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+pub(crate) struct Drawing {
+    /// 0: the best.
+    pub(crate) k: u32,
+    pub(crate) min_keep: u32,
+    pub(crate) top_p: f32,
+    pub(crate) log_min_p: f32,
+    pub(crate) sharpness: f32,
+    pub(crate) seed: [u32; 2],
+}
+
+impl Drawing {
+    /// No drawing, but the best.
+    pub(crate) const BEST: Self =
+        Self { k: 0, min_keep: 0, top_p: 1.0, log_min_p: 0.0, sharpness: 1.0, seed: [0; 2] };
+}
+
+/// The kernel for some positions, which takes the best token or draws one.
 #[derive(Debug)]
 struct Variant {
     /// The first position that it is for.
     from: usize,
     geometry: Geometry,
     pipeline: ComputePipeline,
+}
+
+impl Variant {
+    fn is_for(&self, drawing: Drawing) -> bool {
+        self.geometry.draws == (drawing.k > 0)
+    }
 }
 
 /// The kernel for a model, compiled, for which weights need not be on the device yet.
@@ -76,7 +105,8 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// Of geometries, each with the position from which on it is used, the first 0, and the text of each variant.
+    /// Of geometries, each with the position from which on it is used, the first of those that draw, and of the others, 0, and the text of
+    /// each variant.
     pub(crate) fn new(
         gpu: &Gpu,
         pipelines: &Pipelines,
@@ -145,9 +175,15 @@ impl Persistent {
         4 * self.len as u64
     }
 
-    /// The last variant that is for `position`.
-    fn variant_at(&self, position: usize) -> usize {
-        self.variants.iter().rposition(|variant| variant.from <= position).unwrap_or(0)
+    /// Whether it can choose so.
+    pub(crate) fn can(&self, drawing: Drawing) -> bool {
+        self.variants.iter().any(|variant| variant.is_for(drawing))
+    }
+
+    /// The last variant that is for `position` and this choice.
+    fn variant_at(&self, position: usize, drawing: Drawing) -> usize {
+        let is_for = |variant: &Variant| variant.from <= position && variant.is_for(drawing);
+        self.variants.iter().rposition(is_for).unwrap_or(0)
     }
 
     /// Submits `n_tokens` tokens from the row at `position` on. Their ids come to `ids`, with the status behind them.
@@ -156,17 +192,18 @@ impl Persistent {
         machine: &Machine,
         position: usize,
         n_tokens: usize,
+        drawing: Drawing,
         ids: &Buffer,
     ) -> SubmissionIndex {
-        self.submit_variant(machine, self.variant_at(position), position, n_tokens, ids)
+        let variant = self.variant_at(position, drawing);
+        self.submit_variant(machine, variant, (position, n_tokens, drawing), ids)
     }
 
     fn submit_variant(
         &mut self,
         machine: &Machine,
         variant: usize,
-        position: usize,
-        n_tokens: usize,
+        (position, n_tokens, drawing): (usize, usize, Drawing),
         ids: &Buffer,
     ) -> SubmissionIndex {
         if self.last != Some(variant) {
@@ -181,6 +218,9 @@ impl Persistent {
             layer_uses: self.layer_uses,
             token_uses: self.token_uses,
             limit: self.limit,
+            drawing,
+            n_groups: self.variants[variant].geometry.groups as u32,
+            philox_rounds: PHILOX_ROUNDS as u32,
         };
         self.layer_uses = (self.layer_uses + n_tokens as u32 * self.n_layers) % 2;
         self.token_uses = (self.token_uses + n_tokens as u32) % 2;

@@ -1,7 +1,7 @@
 // x of a product rounded to 8 bits in blocks of 8 numbers: two words a block, 16 numbers a quad, and behind them a scale for each
 // block.
 const SCALES: u32 = LONGEST / 16u;
-var<workgroup> rounded: array<vec4<u32>, SCALES + LONGEST / 32u>;
+var<workgroup> rounded: array<vec4<u32>, N_ROUNDED>;
 fn put_rounded(i: u32, word: u32) { rounded[i / 4u][i % 4u] = word; }
 fn rounded_scales(u: u32) -> vec4<f32> { return bitcast<vec4<f32>>(rounded[SCALES + u]); }
 

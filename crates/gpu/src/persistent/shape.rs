@@ -1,6 +1,7 @@
 //! What the persistent kernel is compiled for: the sizes of a model, where its tensors lie, and how the work is shared out.
 
 use super::share::{Share, Work};
+use super::source::{CODES, LEAST_PARTIALS};
 use crate::kernels::heads::Heads;
 use crate::layout::{BLOCK, GROUP};
 use crate::planner::Planner;
@@ -95,6 +96,8 @@ pub(crate) struct Geometry {
     pub(crate) batch: usize,
     /// Whether a thread has its weights of a layer in registers before it begins, or loads them as it goes.
     pub(crate) holds_layer: bool,
+    /// Whether a token is drawn, for which a workgroup keeps the logits of its rows, or is the best.
+    pub(crate) draws: bool,
 }
 
 impl Geometry {
@@ -193,16 +196,28 @@ impl Shape {
         if states > geometry.threads {
             return Err(format!("{} threads cannot read {states} states of heads", geometry.threads));
         }
-        let partials = shares.iter().map(Share::n_partials).max().unwrap_or(0);
+        let partials = self.n_partials(geometry, &shares);
         let heads = geometry.threads / geometry.lanes + if self.head_norms { 5 } else { 3 };
         let attention = heads * self.heads.head_dim + states;
-        let bytes = self.staged_bytes() + 4 * (partials + attention + self.n_blocks) + (1 << 10);
+        let words = partials + attention + self.n_blocks;
+        let bytes = self.staged_bytes(geometry) + 4 * words + (1 << 10);
         match bytes <= workgroup_memory as usize {
             true => Ok(()),
             false => {
                 Err(format!("a workgroup needs {bytes} bytes of its memory, and has {workgroup_memory}"))
             }
         }
+    }
+
+    /// Sums of slices that a workgroup has room for, or logits.
+    pub(super) fn n_partials(&self, geometry: &Geometry, shares: &[Share; 4]) -> usize {
+        let logits = if geometry.draws { self.head_rows(geometry).max(LEAST_PARTIALS) } else { 0 };
+        shares.iter().map(Share::n_partials).fold(logits, usize::max)
+    }
+
+    /// Rows of the head that a group has, whole blocks of them; of the last groups some may be none.
+    pub(super) fn head_rows(&self, geometry: &Geometry) -> usize {
+        self.output.n_rows.div_ceil(BLOCK).div_ceil(geometry.groups) * BLOCK
     }
 
     /// Bytes of a layer's weights; 0 of the only layer.
@@ -215,9 +230,13 @@ impl Shape {
         self.n_embd.max(self.n_ff).max(self.heads.width())
     }
 
-    fn staged_bytes(&self) -> usize {
-        let n = self.longest();
-        if self.rounds { n + n / BLOCK * 4 } else { 4 * n }
+    /// Of the longest vector as it is staged, and of the codes of a draw, which have its place, if they are as quads.
+    pub(super) fn staged_bytes(&self, geometry: &Geometry) -> usize {
+        let (n, codes) = (self.longest(), if geometry.draws { CODES } else { 0 });
+        match self.rounds {
+            true => (n + n / BLOCK * 4).max(16 * codes),
+            false => 4 * n + 8 * codes,
+        }
     }
 
     /// Buffers that weights lie in.

@@ -141,6 +141,7 @@ mod tests {
                     keys: 4,
                     batch,
                     holds_layer,
+                    draws: true,
                 };
                 for work in Work::ALL {
                     check(&Share::of(&shape, &geometry, work), &geometry, &format!("{n_embd} {work:?}"));

@@ -1,4 +1,5 @@
-//! Several greedy tokens of one sequence, from embedding to choice, in one dispatch: the text, composed phase by phase.
+//! Several tokens of one sequence, from embedding to choice, in one dispatch: the text, composed phase by phase. A text takes the best
+//! token each time, or draws it as [`draw`](crate::kernels::draw) does.
 //!
 //! Inputs: weights in row groups (see `layout`), Q4_0 or Q8_0, of one shape and place in all layers, the head and the embedding
 //! Q6_K as well; keys and values; angles, block table and the first id in `tables` and `tokens`. Outputs: ids,
@@ -16,6 +17,7 @@
 //! | `ffn_down` | gated vector | hidden state |
 //! | `output` | hidden state | each group's best row |
 //! | `choose` | those | the next token, and its embedding, for each group by itself |
+//! | or `draw` | those, then lists | each group's rows that may be among the best few; the next token, likewise |
 //!
 //! A phase is three steps: words are taken and staged in workgroup memory; products of a few rows, 8 threads to a block of rows,
 //! over units of their own; sums over the slices, and their publication.
@@ -37,6 +39,8 @@
 //! (20), four loads of 8 words side by side in place of one of 32 (95), words of a block in four lines (70), weights and keys loaded only
 //! when the next vector has come (20), keys loaded between attention and gates and not behind those (7), one copy in place of four (4),
 //! no wait before looks (9). Without looks in vain a version of 290 took 254, without products besides 187, without those of keys 140.
+//! A draw among the best 40 takes 27 us more than the best, where it took 43 with loops written out: what a token goes through once is not
+//! at hand as a program, and costs 0.1 us for every eight instructions or so.
 //! Llama-8B: 1,608 us, 1,920 by dispatches, and as long in a version before, where everybody rounded whole vectors (580 us for 8 layers,
 //! 500 without that and with a quarter of the words) and weights were on their way while words were looked at (328 us for 6 layers,
 //! 315 without).
@@ -49,6 +53,7 @@ use super::shape::{Geometry, Shape, TYPE_OF_HEAD};
 use super::share::{Share, Work};
 use crate::layout::quant_offset;
 use crate::shader::Shader;
+pub(super) use choice::{CODES, LEAST_PARTIALS};
 use exchange::Regions;
 pub(super) use exchange::{DONE, STOPPED, exchange_words};
 use gguf::TensorType;
@@ -68,7 +73,7 @@ impl Source {
     fn compose(&self) -> String {
         let (shape, geometry) = (&self.shape, &self.geometry);
         let shares = Work::ALL.map(|work| Share::of(shape, geometry, work));
-        let partials = shares.iter().map(Share::n_partials).max().unwrap_or(0);
+        let partials = shape.n_partials(geometry, &shares);
         let shader = shape
             .heads
             .constants(Shader::default())
@@ -104,6 +109,9 @@ impl Source {
                 include_str!("rope_adjacent.wgsl")
             })
             .text(include_str!("choose.wgsl"));
+        if geometry.draws {
+            shader = self.draws(shader);
+        }
         for n in 1..shape.n_buffers() {
             shader = shader.text(&more_weights(n));
         }
@@ -115,6 +123,7 @@ impl Source {
                 .text(include_str!("q8_0.wgsl")),
             true => shader
                 .constant("LONGEST", shape.longest())
+                .constant("N_ROUNDED", shape.staged_bytes(geometry) / 16)
                 .text(include_str!("../shared/dot_words.wgsl"))
                 .text(include_str!("rounded.wgsl")),
         };
@@ -139,10 +148,17 @@ impl Source {
         self.load_first(&mut text);
         self.attention(&mut text);
         self.output(&mut text);
+        self.choice(&mut text);
         self.embedded(&mut text);
         self.embed(&mut text);
         self.own_elements(&mut text);
-        shader.text(&text).text(include_str!("main.wgsl")).finish()
+        let (first, next) = match geometry.draws {
+            true => ("let even = even_number(p.position + token);", "draw(best, even)"),
+            false => ("", "choose(best)"),
+        };
+        let main =
+            include_str!("main.wgsl").replace("// <random number>", first).replace("<next token>", next);
+        shader.text(&text).text(&main).finish()
     }
 }
 
@@ -162,6 +178,7 @@ fn name_of(ty: TensorType) -> String {
 }
 
 mod attention;
+mod choice;
 mod deal;
 mod exchange;
 mod finish;

@@ -3,7 +3,7 @@
 
 use super::geometries::{geometries, group_counts};
 use super::trials::{Outcome, Trials};
-use super::{Compiled, Persistent, STATUS_WORDS, Shape, outcome, text};
+use super::{Compiled, Drawing, Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
@@ -28,6 +28,8 @@ const MOST_LAYER_BYTES: u64 = 256 << 20;
 /// Tokens of a race, and races of each way.
 const RACE: usize = 24;
 const RACES: usize = 4;
+/// A draw in which only the best has a chance.
+const SHARP: Drawing = Drawing { k: 40, sharpness: 1e9, ..Drawing::BEST };
 /// The token that they follow, and one that others follow.
 const FIRST: u32 = 0;
 const OTHER: u32 = 1;
@@ -208,7 +210,7 @@ impl Persistent {
         let ids = pass.machine.gpu.readback("status", 4 * STATUS_WORDS as u64);
         for variant in 0..self.variants.len() {
             self.last = None;
-            self.submit_variant(&pass.machine, variant, 0, 0, &ids);
+            self.submit_variant(&pass.machine, variant, (0, 0, Drawing::BEST), &ids);
             let words = pass.machine.gpu.map(&ids, STATUS_WORDS).map_err(|error| error.to_string())?;
             if outcome(&words, 0).1 {
                 return Ok(false);
@@ -219,25 +221,32 @@ impl Persistent {
     }
 
     /// The first tokens, by every variant, are to be those of the plan of dispatches, and not since it has filled the cache: each is,
-    /// by that plan and behind the same tokens, the best or so near it that rounding decides.
+    /// by that plan and behind the same tokens, the best or so near it that rounding decides. Drawn where only the best has a chance,
+    /// they are so too.
     fn compare(&mut self, pass: &mut GpuForwardPass) -> Result<(), String> {
-        let n = TOKENS.min(pass.context_len());
-        let ids = pass.machine.gpu.readback("ids", 4 * (n + STATUS_WORDS) as u64);
         for variant in 0..self.variants.len() {
-            // Other keys and values are in the cache before.
-            pass.truncate(OWN, 0);
-            pass.forward_prompt(&[OTHER; TOKENS][..n]).map_err(|error| error.to_string())?;
-            pass.machine.write_tokens(0, &[FIRST]);
-            self.submit_variant(&pass.machine, variant, 0, n, &ids);
-            let words = pass.machine.gpu.map(&ids, n + STATUS_WORDS).map_err(|error| error.to_string())?;
-            if outcome(&words, n) != (n, false) {
-                return Err("its workgroups wait for each other in vain".to_owned());
-            }
-            if !confirms(pass, FIRST, &words[..n])? {
-                return Err("its tokens are not those of the other way".to_owned());
-            }
+            self.compare_variant(pass, variant)?;
         }
         Ok(())
+    }
+
+    fn compare_variant(&mut self, pass: &mut GpuForwardPass, variant: usize) -> Result<(), String> {
+        let drawing = if self.variants[variant].geometry.draws { SHARP } else { Drawing::BEST };
+        let n = TOKENS.min(pass.context_len());
+        let ids = pass.machine.gpu.readback("ids", 4 * (n + STATUS_WORDS) as u64);
+        // Other keys and values are in the cache before.
+        pass.truncate(OWN, 0);
+        pass.forward_prompt(&[OTHER; TOKENS][..n]).map_err(|error| error.to_string())?;
+        pass.machine.write_tokens(0, &[FIRST]);
+        self.submit_variant(&pass.machine, variant, (0, n, drawing), &ids);
+        let words = pass.machine.gpu.map(&ids, n + STATUS_WORDS).map_err(|error| error.to_string())?;
+        if outcome(&words, n) != (n, false) {
+            return Err("its workgroups wait for each other in vain".to_owned());
+        }
+        match confirms(pass, FIRST, &words[..n])? {
+            true => Ok(()),
+            false => Err("its tokens are not those of the other way".to_owned()),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::kernels::sampling::{
 };
 use crate::kernels::top_candidates::{self, TopCandidates};
 use crate::layout::WeightsAt;
+use crate::persistent::Drawing;
 use crate::plan::{Plan, Role, Step, What};
 use crate::weights::Placed;
 use model::Choice;
@@ -34,6 +35,22 @@ fn way(choice: &Choice, n_vocab: usize) -> Option<Way> {
         Ok(0) | Err(_) => whole.then_some(Way::Largest),
         Ok(k) if k >= n_vocab && whole => Some(Way::Largest),
         Ok(k) => (k <= MOST_K && top_candidates::supports(choice.top_k, n_vocab)).then_some(Way::OneOf(k)),
+    }
+}
+
+/// The same choice as a part of one dispatch, where it can be that: not with noise for all tokens, nor with penalties.
+pub(crate) fn drawing(choice: &Choice, n_vocab: usize) -> Option<Drawing> {
+    match way(choice, n_vocab)? {
+        _ if choice.has_penalties() => None,
+        Way::Largest => (choice.temperature <= 0.0).then_some(Drawing::BEST),
+        Way::OneOf(k) => Some(Drawing {
+            k: k as u32,
+            min_keep: choice.min_keep.min(k) as u32,
+            top_p: choice.top_p,
+            log_min_p: log_min_p(choice.min_p),
+            sharpness: sharpness(choice.temperature),
+            seed: seed_words(choice.seed),
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ mod int8;
 mod token;
 
 pub(crate) use batch::{Batch, Run};
-pub(crate) use choose::can_choose;
+pub(crate) use choose::{can_choose, drawing};
 
 use crate::device::Caps;
 use crate::kernels::ahead::{Ahead, LINE_BYTES};

@@ -12,7 +12,7 @@ fn product(a: u32, b: u32) -> Product {
 fn philox(counter: vec4<u32>) -> vec4<u32> {
   var c = counter;
   var seed = vec2<u32>(p.seed_low, p.seed_high);
-  for (var i = 0u; i < 10u; i += 1u) {
+  for (var i = 0u; i < PHILOX_ROUNDS; i += 1u) {
     let a = product(0xd2511f53u, c.x);
     let b = product(0xcd9e8d57u, c.z);
     c = vec4<u32>(b.high ^ c.y ^ seed.x, b.low, a.high ^ c.w ^ seed.y, a.low);

@@ -26,6 +26,7 @@ const ALONE: Geometry = Geometry {
     keys: 2,
     batch: 32,
     holds_layer: true,
+    draws: false,
 };
 
 /// As small as the kernel takes it; with as many layers that parities turn from token to token.
@@ -67,12 +68,16 @@ fn equip(pass: &mut GpuForwardPass, geometries: &[(usize, Geometry)], edit: impl
 
 /// `n` tokens from where the sequence is.
 fn decode(pass: &mut GpuForwardPass, token: u32, n: usize) -> Vec<u32> {
+    decode_by(pass, &Choice::GREEDY, token, n)
+}
+
+fn decode_by(pass: &mut GpuForwardPass, choice: &Choice, token: u32, n: usize) -> Vec<u32> {
     let mut ids = Vec::new();
     let mut take = |id| {
         ids.push(id);
         if ids.len() == n { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    pass.decode(token, &Choice::GREEDY, &mut take).unwrap();
+    pass.decode(token, choice, &mut take).unwrap();
     ids
 }
 
@@ -126,6 +131,111 @@ fn one_group_gives_the_tokens_of_the_plan() {
             assert!(pass.persistent.is_some(), "{:?}", pass.notes());
         }
     }
+}
+
+/// Drawn tokens are those of the plan, whatever the options, and whether the best were taken before or not; of few and of many that are
+/// good enough, and put in order at once or some at a time.
+#[test]
+fn draws_give_the_tokens_of_the_plan() {
+    let of = |top_k, top_p, min_p, min_keep, temperature| {
+        (0..2).map(move |seed| Choice { top_k, top_p, min_p, min_keep, temperature, seed, ..Choice::GREEDY })
+    };
+    let choices: Vec<Choice> = of(40, 0.95, 0.05, 0, 0.8)
+        .chain(of(64, 1.0, 0.0, 0, 2.0))
+        .chain(of(7, 0.5, 0.0, 3, 1.5))
+        .chain(of(33, 1.0, 0.3, 5, 1.0))
+        .chain(of(1, 0.95, 0.05, 0, 0.8))
+        .collect();
+    let mut pass = pass(&TinyModel { gain: 1.5, ..small() }, RopePairing::Adjacent);
+    // Now and then the best are taken between.
+    let all = |pass: &mut GpuForwardPass| -> Vec<Vec<u32>> {
+        let choices = choices.iter().chain([&Choice::GREEDY, &choices[0], &Choice::GREEDY, &choices[3]]);
+        let text = |choice| {
+            pass.truncate(OWN, 0);
+            decode_by(pass, choice, 5, N)
+        };
+        choices.map(text).collect()
+    };
+    let expected = all(&mut pass);
+    let distinct = expected.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert!(distinct >= choices.len() - 1, "draws differ by seeds and options: {distinct}");
+    // (rows that are listed, candidates that are put in order at a time)
+    for (listed, more) in [(64, 192), (3, 5)] {
+        equip(&mut pass, &[(0, ALONE), (0, Geometry { draws: true, ..ALONE })], |text| {
+            if !text.contains("fn draw(") {
+                return text;
+            }
+            let changes = [("MOST_LISTED: u32 = 64u", listed), ("MORE: u32 = 192u", more)];
+            changes.into_iter().fold(text, |text, (from, to)| {
+                assert!(text.contains(from), "{from}");
+                let (name, _) = from.split_once('=').unwrap();
+                text.replace(from, &format!("{name}= {to}u"))
+            })
+        });
+        let found = all(&mut pass);
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(found, expected, "{listed} listed, {more} at a time, text {i}");
+        }
+        assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+    }
+}
+
+/// In 8 bits codes lie where a vector was before: drawn tokens are as if they lay apart, and where only the best has a chance they are
+/// the best.
+#[test]
+fn draws_in_8_bits_use_memory_twice() {
+    let options = GpuOptions { activations: Activations::Int8, ..options(64) };
+    let mut pass = pass_with(&TinyModel { gain: 1.5, ..small() }, RopePairing::Adjacent, &options);
+    let draw = Choice { temperature: 1.2, top_k: 40, top_p: 0.95, seed: 7, ..Choice::GREEDY };
+    let texts = |pass: &mut GpuForwardPass| {
+        let sharp = Choice { temperature: 1e-6, ..draw };
+        [Choice::GREEDY, sharp, draw, Choice { seed: 8, ..draw }].map(|choice| {
+            pass.truncate(OWN, 0);
+            decode_by(pass, &choice, 5, N)
+        })
+    };
+    let geometry = Geometry { batch: 4, holds_layer: false, ..ALONE };
+    let mut run = |apart: bool| {
+        equip(&mut pass, &[(0, geometry), (0, Geometry { draws: true, ..geometry })], |text| {
+            let changes = [
+                (
+                    "fn code_at(i: u32) -> vec2<u32> { return rounded[i].xy; }",
+                    "var<workgroup> codes: array<vec2<u32>, 2u * MOST + MORE>;\n\
+                     fn code_at(i: u32) -> vec2<u32> { return codes[i]; }",
+                ),
+                ("{ rounded[i] = vec4<u32>(code, 0u, 0u); }", "{ codes[i] = code; }"),
+            ];
+            assert_eq!(text.contains("fn draw("), changes.iter().all(|(from, _)| text.contains(from)));
+            changes.iter().filter(|_| apart).fold(text, |text, (from, to)| text.replace(from, to))
+        });
+        let texts = texts(&mut pass);
+        assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+        texts
+    };
+    let [greedy, sharp, first, second] = run(false);
+    assert_eq!(greedy, sharp);
+    assert!(first != second && first != greedy);
+    assert_eq!(run(true), [greedy, sharp, first, second]);
+}
+
+/// What only the plan of dispatches can do is left to it.
+#[test]
+fn other_choices_are_dispatches() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let noise = Choice { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..Choice::GREEDY };
+    let penalty = Choice { repeat_penalty: 1.3, repeat_last_n: 64, ..Choice::GREEDY };
+    let texts = |pass: &mut GpuForwardPass| {
+        [noise, penalty].map(|choice| {
+            pass.truncate(OWN, 0);
+            decode_by(pass, &choice, 5, N)
+        })
+    };
+    let expected = texts(&mut pass);
+    equip(&mut pass, &[(0, ALONE)], |text| {
+        text.replace("fn silu(x: f32) -> f32 { return x /", "fn silu(x: f32) -> f32 { return -x /")
+    });
+    assert_ne!(decode(&mut pass, 5, N), expected[1], "a kernel that is wrong");
+    assert_eq!(texts(&mut pass), expected);
 }
 
 /// A group alone looks at the first copy of what all wait for; here at one of the others.
@@ -325,7 +435,13 @@ fn the_texts_for_real_models_are_valid() {
         planned(preset, |spec, planner| {
             let planner = Planner { activations: Activations::Int8, ..*planner };
             let shape = Shape::of(&planner).unwrap();
-            for (groups, threads, splits) in [(120, 256, 1), (120, 384, 8), (32, 256, 3), (128, 512, 4)] {
+            for (groups, threads, splits, draws) in [
+                (120, 256, 1, true),
+                (120, 384, 8, true),
+                // A few groups have no room for the logits of many rows.
+                (32, 256, 3, false),
+                (128, 512, 4, true),
+            ] {
                 let geometry = Geometry {
                     groups,
                     threads,
@@ -335,6 +451,7 @@ fn the_texts_for_real_models_are_valid() {
                     keys: 4,
                     batch: 32,
                     holds_layer: true,
+                    draws,
                 };
                 let geometry = match geometry.can_hold(&shape) {
                     true => geometry,
@@ -363,6 +480,7 @@ fn the_texts_for_real_models_are_valid() {
                 keys: 4,
                 batch: 32,
                 holds_layer: true,
+                draws: false,
             };
             assert!(shape.fits(&few, 48 << 10).unwrap_err().contains("units"));
         });

@@ -3,6 +3,7 @@
 use super::Source;
 use super::deal::Deal;
 use super::vectors::words_of;
+use crate::kernels::sampling::MOST_K;
 use crate::persistent::shape::{Geometry, Shape};
 use crate::shader::Shader;
 use std::fmt::Write;
@@ -25,6 +26,8 @@ pub(super) struct Regions {
     middle: usize,
     gated: usize,
     best: usize,
+    counts: usize,
+    candidates: usize,
     len: usize,
 }
 
@@ -53,6 +56,8 @@ impl Regions {
             middle: take(copied(words_of(shape, shape.n_embd, true))),
             gated: take(copied(words_of(shape, shape.n_ff, false))),
             best: take(2 * geometry.groups),
+            counts: take(geometry.groups * usize::from(geometry.draws)),
+            candidates: take(2 * geometry.groups * MOST_K * usize::from(geometry.draws)),
             len: 0,
         };
         Self { len, ..regions }
@@ -70,6 +75,8 @@ impl Regions {
             .constant("AT_MIDDLE", self.middle)
             .constant("AT_GATED", self.gated)
             .constant("AT_BEST", self.best)
+            .constant("AT_COUNTS", self.counts)
+            .constant("AT_CANDIDATES", self.candidates)
     }
 }
 

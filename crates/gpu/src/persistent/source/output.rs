@@ -1,7 +1,6 @@
 //! The text of the head, and of the embedding of what it chose.
 
 use super::Source;
-use super::exchange::Word;
 use super::units::{self, Rows, Scale};
 use crate::layout::{BLOCK, UNIT, UnitWords};
 use gguf::TensorType;
@@ -26,7 +25,7 @@ impl Source {
         // Each block begins with the first register.
         let rounds = rounds.next_multiple_of(window);
         let blocks = place.n_rows.div_ceil(BLOCK);
-        let per_group = blocks.div_ceil(self.geometry.groups);
+        let per_group = self.shape.head_rows(&self.geometry) / BLOCK;
         let subgroups = self.geometry.threads / lanes;
         let fields = units::fields(place.ty);
         (0..window).for_each(|k| units::declare(text, &fields, &format!("output{k}")));
@@ -65,33 +64,27 @@ impl Source {
             .into_iter()
             .filter(|&n| n < lanes)
             .fold(String::new(), |text, n| text + &format!("    sum += subgroupShuffleXor(sum, {n}u);\n"));
+        let keep = match self.geometry.draws {
+            true => {
+                format!(
+                    "    if (own < {per_group}u && lane < 8u) {{ partials[own * 8u + r] = sum * scale; }}\n"
+                )
+            }
+            false => String::new(),
+        };
         let _ = writeln!(
             text,
-            "// The best of the group's rows.\n\
+            "// The best of the group's rows; a draw looks at all of them.\n\
              fn output_best() -> Best {{\n  let scale = norm_scale();\n  var best = NOTHING;\n\
              \x20 for (var i = 0u; i < {}u; i += 1u) {{\n    var sum = 0.0;\n    let near = min(output_block(i), {last}u);\n\
              \x20   let far = min(output_block(i + 1u), {last}u);\n{steps}{across}\
              \x20   let row = output_block(i) * 8u + r;\n\
-             \x20   if (i * {subgroups}u + subgroup < {per_group}u && row < N_VOCAB) {{ best = better(best, Best(key(sum * scale), row)); }}\n  }}\n\
+             \x20   let own = i * {subgroups}u + subgroup;\n\
+             \x20   if (own < {per_group}u && row < N_VOCAB) {{ best = better(best, Best(key(sum * scale), row)); }}\n\
+             {keep}  }}\n\
              \x20 return group_best(best);\n}}",
             per_group.div_ceil(subgroups),
             last = blocks - 1
-        );
-        self.choose(text);
-    }
-
-    fn choose(&self, text: &mut String) {
-        let deal = self.deal(self.geometry.groups);
-        let n = deal.pieces();
-        let word = |i: usize| Word::of(deal, i / 2, |t| format!("AT_BEST + 2u * {t} + {}u", i % 2));
-        let words: Vec<_> = (0..2 * n).map(word).collect();
-        let taken = (0..n).fold(String::new(), |text, k| {
-            text + &format!("  best = better(best, taken_best(word{}, word{}));\n", 2 * k, 2 * k + 1)
-        });
-        let _ = writeln!(
-            text,
-            "// The best of all rows.\nfn choose() -> u32 {{\n{}  var best = NOTHING;\n{taken}  return min(group_best(best).row, N_VOCAB - 1u);\n}}",
-            self.wait(&words, "tag")
         );
     }
 
