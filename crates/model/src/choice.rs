@@ -22,9 +22,17 @@ pub struct Choice {
     pub presence_penalty: f32,
     /// How many tokens back the three penalties look, the whole sequence at most; 0: off.
     pub repeat_last_n: usize,
+    /// Tokens that are never chosen while there are others, as with a logit bias of negative infinity; [`NO_TOKEN`] stands for none.
+    pub never: [u32; MOST_NEVER],
     /// Seed of the draws. The same seed gives the same tokens on the same device.
     pub seed: u64,
 }
+
+/// Tokens that a [`Choice`] can leave out: a model has a few that end a text.
+pub const MOST_NEVER: usize = 4;
+
+/// An id that no token has.
+pub const NO_TOKEN: u32 = u32::MAX;
 
 impl Choice {
     /// The most likely token, the lowest id among equals, never one whose logit is NaN.
@@ -38,6 +46,7 @@ impl Choice {
         frequency_penalty: 0.0,
         presence_penalty: 0.0,
         repeat_last_n: 0,
+        never: [NO_TOKEN; MOST_NEVER],
         seed: 0,
     };
 
@@ -48,9 +57,9 @@ impl Choice {
         any && self.repeat_last_n > 0
     }
 
-    /// Whether it is the most likely token, whatever came before.
+    /// Whether it is the most likely token of all, whatever came before.
     #[must_use]
     pub fn is_plain_greedy(&self) -> bool {
-        self.temperature <= 0.0 && !self.has_penalties()
+        self.temperature <= 0.0 && !self.has_penalties() && self.never == Self::GREEDY.never
     }
 }

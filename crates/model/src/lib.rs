@@ -28,7 +28,7 @@ mod synthetic;
 mod tap;
 mod weights;
 
-pub use choice::Choice;
+pub use choice::{Choice, MOST_NEVER, NO_TOKEN};
 pub use error::ModelError;
 pub use family::{Family, families};
 pub use forward::{DeviceInfo, DeviceKind, ForwardError, ForwardPass, MemoryUse};

@@ -1,6 +1,6 @@
 //! How the next token is chosen from logits.
 
-use model::Choice;
+use model::{Choice, MOST_NEVER, NO_TOKEN};
 
 /// The names and the defaults of llama.cpp. The steps run in this order: logit bias, penalties, top-k, top-p, min-p,
 /// temperature, draw.
@@ -68,9 +68,9 @@ impl SamplingOptions {
         Self { temperature: 0.0, ..Self::default() }
     }
 
-    /// The same for a backend that chooses by itself; `None` where no backend can, as with a logit bias.
+    /// The same for a backend that chooses by itself; `None` where no backend can, as with a logit bias that leaves a token some chance.
     pub(crate) fn choice(&self, seed: u64) -> Option<Choice> {
-        self.logit_bias.is_empty().then_some(Choice {
+        Some(Choice {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -80,8 +80,19 @@ impl SamplingOptions {
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
             repeat_last_n: self.repeat_last_n,
+            never: self.never()?,
             seed,
         })
+    }
+
+    /// The tokens that the logit bias leaves no chance, if it is no more than that, and they are few.
+    fn never(&self) -> Option<[u32; MOST_NEVER]> {
+        let mut never = [NO_TOKEN; MOST_NEVER];
+        for &(token, bias) in &self.logit_bias {
+            let place = never.iter().position(|&known| known == token || known == NO_TOKEN);
+            never[place.filter(|_| bias == f32::NEG_INFINITY)?] = token;
+        }
+        Some(never)
     }
 
     pub(crate) fn has_penalties(&self) -> bool {
@@ -156,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_is_told_everything_but_a_bias() {
+    fn a_backend_is_told_everything_but_a_bias_that_leaves_a_chance() {
         let plain_greedy =
             |options: SamplingOptions| options.choice(0).is_some_and(|choice| choice.is_plain_greedy());
         let greedy = SamplingOptions::greedy;
@@ -168,5 +179,16 @@ mod tests {
         let told = SamplingOptions { top_k: 7, min_keep: 3, ..SamplingOptions::default() }.choice(5).unwrap();
         assert_eq!((told.temperature, told.top_k, told.top_p, told.min_p), (0.8, 7, 0.95, 0.05));
         assert_eq!((told.min_keep, told.repeat_last_n, told.seed), (3, 64, 5));
+        let never = |ids: &[u32]| {
+            let logit_bias = ids.iter().map(|&id| (id, f32::NEG_INFINITY)).collect();
+            SamplingOptions { logit_bias, ..greedy() }
+        };
+        assert_eq!(never(&[7, 0, 7]).choice(0).unwrap().never, [7, 0, NO_TOKEN, NO_TOKEN]);
+        assert!(!plain_greedy(never(&[7])));
+        assert!(never(&[1, 2, 3, 4]).choice(0).is_some());
+        assert!(never(&[1, 2, 3, 4, 5]).choice(0).is_none(), "more than a choice has room for");
+        let mut both = never(&[3]);
+        both.logit_bias.push((3, 1.0));
+        assert!(both.choice(0).is_none());
     }
 }

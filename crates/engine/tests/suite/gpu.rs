@@ -113,6 +113,26 @@ fn penalties_see_the_prompt_and_the_text() {
 }
 
 #[test]
+fn tokens_without_a_chance_are_left_out_by_the_gpu_as_by_the_sampler() {
+    let mut model = load_on_gpu(&TinyModel::default());
+    let banned: Vec<_> = generate_cold(&mut model, PROMPT, &greedy(20))
+        .tokens
+        .into_iter()
+        .take(3)
+        .map(|token| (token, f32::NEG_INFINITY))
+        .collect();
+    let with = |more: &[(u32, f32)]| {
+        let logit_bias = [&banned, more].concat();
+        let sampling = SamplingOptions { logit_bias, ..SamplingOptions::greedy() };
+        GenerateOptions { sampling, ..greedy(20) }
+    };
+    let generation = generate_cold(&mut model, PROMPT, &with(&[]));
+    // A bias of nothing keeps the GPU from choosing.
+    assert_eq!(generation.tokens, generate_cold(&mut model, PROMPT, &with(&[(0, 0.0)])).tokens);
+    assert!(generation.tokens.iter().all(|token| banned.iter().all(|(id, _)| id != token)));
+}
+
+#[test]
 fn what_was_computed_past_the_end_leaves_no_trace() {
     let mut model = load_on_gpu(&TinyModel::default());
     let whole = generate_cold(&mut model, PROMPT, &greedy(20));

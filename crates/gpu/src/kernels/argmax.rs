@@ -16,6 +16,7 @@ use super::sampling::{CHUNK, PHILOX_ROUNDS, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
+use model::MOST_NEVER;
 
 const THREADS: usize = 256;
 
@@ -41,6 +42,8 @@ pub(crate) struct Params {
     /// By [`noise_temperature`](super::sampling::noise_temperature).
     pub(crate) temperature: f32,
     pub(crate) seed: [u32; 2],
+    /// Ids that are not chosen while there are others.
+    pub(crate) never: [u32; MOST_NEVER],
 }
 
 impl Argmax {
@@ -70,6 +73,7 @@ impl Argmax {
             .bindings()
             .reduce(caps, THREADS)
             .best(caps)
+            .text(include_str!("../shared/never.wgsl"))
             .penalties(self.penalties, CHUNK)
             .text(CHANGED);
         shader = match self.noise {

@@ -3,12 +3,14 @@ struct Params {
   logits: u32, best: u32, ids: u32, position: u32,
   window: u32, repeat: f32, frequency: f32, presence: f32,
   temperature: f32, seed_low: u32, seed_high: u32,
+  never_0: u32, never_1: u32, never_2: u32, never_3: u32,
 }
 var<immediate> p: Params;
 
 fn rated(score: f32, logit: f32, index: u32) -> Best {
   let inside = index < N_VOCAB;
-  return Best(select(NOTHING.key, changed_key(score, logit), inside), select(NOTHING.index, index, inside));
+  let key = permitted(changed_key(score, logit), index);
+  return Best(select(NOTHING.key, key, inside), select(NOTHING.index, index, inside));
 }
 fn run(wg: u32, t: u32) {
   let quad = wg * GROUP_THREADS + t;

@@ -11,6 +11,7 @@ use super::sampling::{CHUNK, MOST_K, MOST_VOCAB, PAIR_FLOATS, Penalties};
 use crate::device::Caps;
 use crate::shader::Shader;
 use bytemuck::{Pod, Zeroable};
+use model::MOST_NEVER;
 
 const THREADS: usize = 256;
 /// Whether the GPU can draw from the `top_k` (0 or less: all) best of `n_vocab` tokens; the host does it from the logits
@@ -38,6 +39,8 @@ pub(crate) struct Params {
     pub(crate) ids: u32,
     pub(crate) position: u32,
     pub(crate) penalties: Penalties,
+    /// Ids that are not chosen while there are others.
+    pub(crate) never: [u32; MOST_NEVER],
 }
 
 impl TopCandidates {
@@ -69,6 +72,7 @@ impl TopCandidates {
             .bindings()
             .reduce(caps, THREADS)
             .best(caps)
+            .text(include_str!("../shared/never.wgsl"))
             .select()
             .penalties(self.penalties, CHUNK)
             .entry(caps)

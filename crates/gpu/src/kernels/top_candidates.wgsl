@@ -2,6 +2,7 @@
 struct Params {
   logits: u32, best: u32, k: u32, ids: u32, position: u32,
   window: u32, repeat: f32, frequency: f32, presence: f32,
+  never_0: u32, never_1: u32, never_2: u32, never_3: u32,
 }
 var<immediate> p: Params;
 var<private> chunk: u32;
@@ -10,7 +11,8 @@ fn candidate(i: u32) -> Best {
   let index = chunk * CHUNK + i;
   let logit = load_float(p.logits + min(index, N_VOCAB - 1u));
   // Ids past the end are worse than NaN, whose indices are lower.
-  return Best(select(0u, changed_key(penalised(logit, i), logit), index < N_VOCAB), index);
+  let key = permitted(changed_key(penalised(logit, i), logit), index);
+  return Best(select(0u, key, index < N_VOCAB), index);
 }
 fn run(wg: u32, t: u32) {
   chunk = wg;

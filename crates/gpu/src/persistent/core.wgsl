@@ -3,6 +3,7 @@ struct Params {
   position: u32, n_tokens: u32, layer_uses: u32, token_uses: u32, limit: u32,
   // Of a draw, as the kernel `draw` has them; k is 0 where the best row is taken.
   k: u32, min_keep: u32, top_p: f32, log_min_p: f32, sharpness: f32, seed_low: u32, seed_high: u32,
+  never_0: u32, never_1: u32, never_2: u32, never_3: u32,
   // Constants that a compiler had better not know: it writes out loops of known length, and what each token goes through once is not
   // at hand as a program, so that a longer one takes longer.
   n_groups: u32, philox_rounds: u32,

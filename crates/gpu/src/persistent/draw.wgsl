@@ -29,7 +29,7 @@ fn above(a: vec2<u32>, b: vec2<u32>) -> bool { return a.x > b.x || (a.x == b.x &
 fn own_row(i: u32) -> Best {
   let row = wg * OWN_ROWS + i;
   if (row >= N_VOCAB) { return NOTHING; }
-  return Best(key(partials[i]), row);
+  return Best(permitted(key(partials[i]), row), row);
 }
 // The `n`-th best of the group's rows, for all of its threads.
 fn nth_best(n: u32) -> Best {
@@ -54,12 +54,17 @@ fn tell_candidate(rank: u32, code: vec2<u32>) {
   atomicStore(&exchange[at], code.x);
   atomicStore(&exchange[at + 1u], code.y);
 }
-// Puts `last_code` where it belongs: the `n`-th of all groups' codes.
+// How many of the first `n` codes are above `own`.
+fn rank_among(n: u32, own: vec2<u32>) -> u32 {
+  var rank = 0u;
+  for (var i = 0u; i < n; i += 1u) { rank += u32(above(code_at(i), own)); }
+  return rank;
+}
+// Makes `last_code` the `n`-th of all groups' codes.
 fn find_last(n: u32) {
-  for (var g = t; g < N_GROUPS; g += THREADS) {
-    var rank = 0u;
-    for (var i = 0u; i < p.n_groups; i += 1u) { rank += u32(above(code_at(i), code_at(g))); }
-    if (rank + 1u == n) { last_code = code_at(g); }
+  for (var g = t; g < p.n_groups; g += THREADS) {
+    let own = code_at(g);
+    if (rank_among(p.n_groups, own) + 1u == n) { last_code = own; }
   }
 }
 // Tells of the group's rows that are no worse than the last that counts, the best first, and gives back how many they are.
@@ -104,8 +109,7 @@ fn take_candidate(group: u32, i: u32, at: u32, held: u32) {
 fn put_in_order(n: u32) {
   for (var i = t; i < n; i += THREADS) {
     let own = code_at(i);
-    var rank = 0u;
-    for (var j = 0u; j < n; j += 1u) { rank += u32(above(code_at(j), own)); }
+    let rank = rank_among(n, own);
     if (rank < p.k) { put_code(ORDERED + rank, own); }
   }
 }

@@ -35,6 +35,7 @@ use crate::kernels::sampling::PHILOX_ROUNDS;
 use crate::machine::Machine;
 use crate::pipeline::{MoreWeights, Pipelines, joined};
 use bytemuck::{Pod, Zeroable};
+use model::{MOST_NEVER, NO_TOKEN};
 use source::{DONE, STOPPED, exchange_words};
 use std::thread;
 use wgpu::{BindGroup, Buffer, ComputePipeline, SubmissionIndex};
@@ -70,12 +71,21 @@ pub(crate) struct Drawing {
     pub(crate) log_min_p: f32,
     pub(crate) sharpness: f32,
     pub(crate) seed: [u32; 2],
+    /// Ids that are not chosen while there are others.
+    pub(crate) never: [u32; MOST_NEVER],
 }
 
 impl Drawing {
-    /// No drawing, but the best.
-    pub(crate) const BEST: Self =
-        Self { k: 0, min_keep: 0, top_p: 1.0, log_min_p: 0.0, sharpness: 1.0, seed: [0; 2] };
+    /// No drawing, but the best of all.
+    pub(crate) const BEST: Self = Self {
+        k: 0,
+        min_keep: 0,
+        top_p: 1.0,
+        log_min_p: 0.0,
+        sharpness: 1.0,
+        seed: [0; 2],
+        never: [NO_TOKEN; MOST_NEVER],
+    };
 }
 
 /// The kernel for some positions, which takes the best token or draws one.

@@ -42,7 +42,11 @@ fn way(choice: &Choice, n_vocab: usize) -> Option<Way> {
 pub(crate) fn drawing(choice: &Choice, n_vocab: usize) -> Option<Drawing> {
     match way(choice, n_vocab)? {
         _ if choice.has_penalties() => None,
-        Way::Largest => (choice.temperature <= 0.0).then_some(Drawing::BEST),
+        Way::Largest if choice.temperature > 0.0 => None,
+        // The best of those that may be chosen is drawn, as one of one.
+        Way::Largest => {
+            Some(Drawing { k: u32::from(!choice.is_plain_greedy()), never: choice.never, ..Drawing::BEST })
+        }
         Way::OneOf(k) => Some(Drawing {
             k: k as u32,
             min_keep: choice.min_keep.min(k) as u32,
@@ -50,6 +54,7 @@ pub(crate) fn drawing(choice: &Choice, n_vocab: usize) -> Option<Drawing> {
             log_min_p: log_min_p(choice.min_p),
             sharpness: sharpness(choice.temperature),
             seed: seed_words(choice.seed),
+            never: choice.never,
         }),
     }
 }
@@ -79,6 +84,7 @@ impl Planner<'_> {
             penalties: penalties(choice),
             temperature: noise_temperature(choice.temperature),
             seed: seed_words(choice.seed),
+            never: choice.never,
         };
         let n_pairs = kernel.n_chunks();
         let what = What::new(Role::Candidates, None, [n_vocab, n_pairs]);
@@ -103,6 +109,7 @@ impl Planner<'_> {
             ids: 0,
             position: 0,
             penalties: penalties(choice),
+            never: choice.never,
         };
         let n_pairs = kernel.n_chunks() * k;
         let what = What::new(Role::Candidates, None, [n_vocab, n_pairs]);

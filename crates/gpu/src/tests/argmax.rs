@@ -7,9 +7,12 @@ use crate::kernels::next_token::{self, NextToken};
 use crate::kernels::sampling::{PAIR_FLOATS, Penalties, noise_temperature, seed_words};
 use crate::layout::WeightsAt;
 use gguf::TensorType;
+use model::{MOST_NEVER, NO_TOKEN};
 use testkit::Random;
 
 const OFF: Penalties = Penalties { window: 0, repeat: 1.0, frequency: 0.0, presence: 0.0 };
+/// No ids that are never chosen.
+const NOBODY: [u32; MOST_NEVER] = [NO_TOKEN; MOST_NEVER];
 /// Where a sequence's ids begin in `tokens`.
 const IDS: usize = 2;
 
@@ -32,8 +35,16 @@ impl Choice {
         let best = memory.region(PAIR_FLOATS * first.n_chunks()) as u32;
         let x = memory.region(0) as u32;
         let (ids, position) = (IDS as u32, 0);
-        let first_params =
-            argmax::Params { logits, best, ids, position, penalties: OFF, temperature: 0.0, seed: [0; 2] };
+        let first_params = argmax::Params {
+            logits,
+            best,
+            ids,
+            position,
+            penalties: OFF,
+            temperature: 0.0,
+            seed: [0; 2],
+            never: NOBODY,
+        };
         let second_params = next_token::Params { weights: WeightsAt::default(), best, x, ids, position };
         Self { memory, first, second, first_params, second_params }
     }
@@ -126,6 +137,30 @@ fn the_best_is_the_one_that_the_cpu_finds() {
             let end = behind.first_params.logits as usize + logits.len();
             behind.memory.scratch[end..end + 16].fill(f32::INFINITY.to_bits());
             assert_eq!(behind.run(&mut labs[1], 5, &what).0, a.0, "{what}: looked behind the end");
+        }
+    }
+}
+
+/// Ids that are never chosen are as if their logits were negative infinity.
+#[test]
+fn some_ids_are_never_chosen() {
+    let mut labs = labs();
+    let mut cases = edges(2503);
+    cases.extend((1..4).map(|seed| ("random", Random::new(seed).vector(2503, 20.0))));
+    for (what, logits) in cases {
+        let best: Vec<u32> = sorted(&logits).into_iter().map(|id| id as u32).collect();
+        for never in [[best[0], NO_TOKEN, best[1], 0], [best[1]; 4], [best[3], best[2], best[1], best[0]]] {
+            let what = format!("{what}, never {never:?}");
+            let mut without = logits.clone();
+            for id in never.into_iter().filter(|&id| id != NO_TOKEN) {
+                // Of NaN there is nothing to be made less likely.
+                let logit = &mut without[id as usize];
+                *logit = if logit.is_nan() { *logit } else { f32::NEG_INFINITY };
+            }
+            let mut choice = Choice::new(&logits, false, false);
+            choice.first_params.never = never;
+            let found = labs.each_mut().map(|lab| choice.run(lab, 5, &what).0 as usize);
+            assert_eq!(found, [sorted(&without)[0]; 3], "{what}");
         }
     }
 }

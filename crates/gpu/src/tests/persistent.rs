@@ -9,7 +9,8 @@ use crate::planner::Planner;
 use crate::{Activations, DecodeMode, GpuError, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{
-    Choice, ForwardPass, ModelSpec, Q8Layout, Reference, RopePairing, Rounding, Row, SyntheticPreset, Weights,
+    Choice, ForwardPass, ModelSpec, NO_TOKEN, Q8Layout, Reference, RopePairing, Rounding, Row,
+    SyntheticPreset, Weights,
 };
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::ops::ControlFlow;
@@ -147,9 +148,14 @@ fn draws_give_the_tokens_of_the_plan() {
         .chain(of(1, 0.95, 0.05, 0, 0.8))
         .collect();
     let mut pass = pass(&TinyModel { gain: 1.5, ..small() }, RopePairing::Adjacent);
+    // What would be taken at first is left out.
+    let best = decode(&mut pass, 5, 3);
+    let never = [best[0], best[2], NO_TOKEN, best[1]];
+    let without = [Choice { never, ..Choice::GREEDY }, Choice { never, ..choices[0] }];
     // Now and then the best are taken between.
     let all = |pass: &mut GpuForwardPass| -> Vec<Vec<u32>> {
-        let choices = choices.iter().chain([&Choice::GREEDY, &choices[0], &Choice::GREEDY, &choices[3]]);
+        let between = [&Choice::GREEDY, &choices[0], &Choice::GREEDY, &choices[3]];
+        let choices = choices.iter().chain(between).chain(&without);
         let text = |choice| {
             pass.truncate(OWN, 0);
             decode_by(pass, choice, 5, N)
@@ -157,6 +163,9 @@ fn draws_give_the_tokens_of_the_plan() {
         choices.map(text).collect()
     };
     let expected = all(&mut pass);
+    for text in &expected[expected.len() - 2..] {
+        assert!(text.iter().all(|id| !never.contains(id)), "{never:?} in {text:?}");
+    }
     let distinct = expected.iter().collect::<std::collections::BTreeSet<_>>().len();
     assert!(distinct >= choices.len() - 1, "draws differ by seeds and options: {distinct}");
     // (rows that are listed, candidates that are put in order at a time)

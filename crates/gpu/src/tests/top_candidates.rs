@@ -7,6 +7,7 @@ use crate::kernels::sampling::{MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_w
 use crate::kernels::top_candidates::{self, TopCandidates, supports};
 use crate::layout::WeightsAt;
 use gguf::TensorType;
+use model::{MOST_NEVER, NO_TOKEN};
 use testkit::Random;
 
 /// Where a sequence's ids begin in `tokens`.
@@ -48,7 +49,8 @@ impl Choice {
         let (ids, position, k) = (IDS as u32, 0, options.k as u32);
         let penalties =
             penalties.unwrap_or(Penalties { window: 0, repeat: 1.0, frequency: 0.0, presence: 0.0 });
-        let first_params = top_candidates::Params { logits, best, k, ids, position, penalties };
+        let never = [NO_TOKEN; MOST_NEVER];
+        let first_params = top_candidates::Params { logits, best, k, ids, position, penalties, never };
         let second_params = draw::Params {
             weights: WeightsAt::default(),
             best,
@@ -185,6 +187,24 @@ fn the_candidates_of_each_chunk_are_its_best_in_order() {
                 );
             }
         }
+    }
+}
+
+/// Ids that are never chosen are as if their logits were negative infinity.
+#[test]
+fn some_ids_are_never_among_the_candidates() {
+    let mut labs = labs();
+    let logits = logits(2503, 8);
+    let best = sorted(&logits);
+    let never = [best[0], best[1], best[7], best[39]].map(|id| id as u32);
+    let mut without = logits.clone();
+    never.iter().for_each(|&id| without[id as usize] = f32::NEG_INFINITY);
+    let mut choice = Choice::new(&logits, DEFAULTS, None);
+    choice.first_params.never = never;
+    let expected = Choice::new(&without, DEFAULTS, None).run(&mut labs[0], 60, "without").0;
+    assert!(expected.iter().all(|id| !never.contains(id)));
+    for lab in &mut labs {
+        assert_eq!(choice.run(lab, 60, "never").0, expected);
     }
 }
 

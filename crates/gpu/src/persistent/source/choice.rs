@@ -26,6 +26,7 @@ impl Source {
             .constant("OWN_ROWS", self.shape.head_rows(&self.geometry))
             .text(if self.shape.rounds { CODES_IN_ROUNDED } else { CODES_APART })
             .text(include_str!("../draw.wgsl"))
+            .text(include_str!("../../shared/never.wgsl"))
             .text(include_str!("../../shared/draw_one.wgsl"))
             .text(&include_str!("../../shared/philox.wgsl").replace("PHILOX_ROUNDS", "p.philox_rounds"))
     }

@@ -64,13 +64,15 @@ impl Source {
             .into_iter()
             .filter(|&n| n < lanes)
             .fold(String::new(), |text, n| text + &format!("    sum += subgroupShuffleXor(sum, {n}u);\n"));
-        let keep = match self.geometry.draws {
-            true => {
+        // Only draws know of rows that are never chosen: others would take longer for it.
+        let (logit_key, keep) = match self.geometry.draws {
+            true => (
+                "permitted(key(sum * scale), row)",
                 format!(
                     "    if (own < {per_group}u && lane < 8u) {{ partials[own * 8u + r] = sum * scale; }}\n"
-                )
-            }
-            false => String::new(),
+                ),
+            ),
+            false => ("key(sum * scale)", String::new()),
         };
         let _ = writeln!(
             text,
@@ -80,7 +82,7 @@ impl Source {
              \x20   let far = min(output_block(i + 1u), {last}u);\n{steps}{across}\
              \x20   let row = output_block(i) * 8u + r;\n\
              \x20   let own = i * {subgroups}u + subgroup;\n\
-             \x20   if (own < {per_group}u && row < N_VOCAB) {{ best = better(best, Best(key(sum * scale), row)); }}\n\
+             \x20   if (own < {per_group}u && row < N_VOCAB) {{ best = better(best, Best({logit_key}, row)); }}\n\
              {keep}  }}\n\
              \x20 return group_best(best);\n}}",
             per_group.div_ceil(subgroups),
