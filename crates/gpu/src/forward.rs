@@ -8,7 +8,7 @@ use crate::load::FEWER_ROWS;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
 use crate::options::Activations;
-use crate::persistent::Persistent;
+use crate::persistent::{Drawing, Persistent};
 use crate::plan::Plan;
 use crate::planner::{Planner, can_choose, drawing};
 use crate::regions::Regions;
@@ -143,7 +143,7 @@ impl GpuForwardPass {
         machine.gpu.take(logits, |words| to.extend_from_slice(bytemuck::cast_slice(words)))
     }
 
-    /// The plan of a choice, its kernels compiled.
+    /// The plan of a choice, its kernels compiled: only where it is used, since that takes milliseconds.
     fn prepare_choice(&mut self, choice: &Choice) -> Result<(), ForwardError> {
         if self.choose.as_ref().is_none_or(|(last, _)| last != choice) {
             let plan = self.planner().choose(choice).ok_or(ForwardError::Choice)?;
@@ -154,7 +154,12 @@ impl GpuForwardPass {
     }
 
     /// Takes in the next tokens of a decode and submits them. Which tokens they are is not known yet.
-    fn submit_ahead(&mut self, token: u32, first: bool) -> Result<(), ForwardError> {
+    fn submit_ahead(&mut self, token: u32, choice: &Choice, first: bool) -> Result<(), ForwardError> {
+        let can = |drawing: &Drawing| self.persistent.as_ref().is_some_and(|kernel| kernel.can(*drawing));
+        let drawing = drawing(choice, self.spec.n_vocab).filter(can);
+        if drawing.is_none() {
+            self.prepare_choice(choice)?;
+        }
         let position = self.blocks.len(OWN);
         let n_tokens = self.flight.tokens().min(self.blocks.context_len() - position);
         self.blocks.append(&Row::prompt(OWN, position as u32, &vec![token; n_tokens]))?;
@@ -162,22 +167,13 @@ impl GpuForwardPass {
         if first {
             self.machine.write_tokens(position, &[token]);
         }
-        let Self {
-            spec,
-            machine,
-            plans,
-            token: scratch,
-            choose: Some((choice, choose)),
-            flight,
-            persistent,
-            ..
-        } = self
-        else {
-            return Err(ForwardError::Choice);
-        };
-        let way = match (persistent, drawing(choice, spec.n_vocab)) {
-            (Some(kernel), Some(drawing)) if kernel.can(drawing) => Way::Persistent(kernel, drawing),
-            _ => Way::Dispatches(Dispatches { plans, choose, scratch: &scratch.group }),
+        let Self { machine, plans, token: scratch, choose, flight, persistent, .. } = self;
+        let way = match (drawing, persistent, choose) {
+            (Some(drawing), Some(kernel), _) => Way::Persistent(kernel, drawing),
+            (_, _, Some((_, choose))) => {
+                Way::Dispatches(Dispatches { plans, choose, scratch: &scratch.group })
+            }
+            _ => return Err(ForwardError::Choice),
         };
         flight.submit(machine, way, position, n_tokens, first);
         Ok(())
@@ -197,12 +193,13 @@ impl GpuForwardPass {
     fn fly(
         &mut self,
         token: u32,
+        choice: &Choice,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<(), ForwardError> {
         let (mut token, mut first) = (token, true);
         loop {
             while self.flight.has_room() && self.blocks.len(OWN) < self.blocks.context_len() {
-                match self.submit_ahead(token, first) {
+                match self.submit_ahead(token, choice, first) {
                     // Other sequences hold the rest of the cache: what is on its way still counts.
                     Err(ForwardError::KvFull { .. }) if !first => break,
                     outcome => outcome?,
@@ -312,9 +309,11 @@ impl ForwardPass for GpuForwardPass {
         choice: &Choice,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<(), ForwardError> {
-        self.prepare_choice(choice)?;
+        if !self.can_choose(choice) {
+            return Err(ForwardError::Choice);
+        }
         self.flight.start();
-        let outcome = self.fly(token, on_token);
+        let outcome = self.fly(token, choice, on_token);
         if outcome.is_err() {
             // Nothing that was on its way is of use, and it may never come back.
             let _ = self.flight.drain(&self.machine);

@@ -140,11 +140,12 @@ fn device_info(gpu: &Gpu) -> DeviceInfo {
     DeviceInfo { kind: DeviceKind::Gpu, backend: gpu.backend.name(), name: gpu.name.clone(), threads: 0 }
 }
 
-/// The kernels of a token's plans, of a prompt, and of the best token.
+/// The kernels of a token's plans, of a prompt, of the best token, and of one that is drawn from the best.
 fn kernels_of(plans: &TokenPlans, planner: &Planner<'_>, batch_regions: Regions) -> Vec<Kernel> {
     let full = Batch { runs: vec![Run { first: 0, n_rows: batch_regions.n_rows, table: 0 }] };
     let prompt = Planner { regions: batch_regions, ..*planner }.batch(&full, 1);
-    let choose = planner.choose(&Choice::GREEDY);
+    let draw = Choice { temperature: 1.0, top_k: 40, ..Choice::GREEDY };
+    let choose: Vec<_> = [Choice::GREEDY, draw].iter().filter_map(|choice| planner.choose(choice)).collect();
     let chosen = choose.iter().flat_map(|plan| &plan.steps);
     plans.steps().chain(&prompt.steps).chain(chosen).map(|step| step.kernel).collect()
 }
