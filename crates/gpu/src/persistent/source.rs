@@ -40,7 +40,7 @@
 //! when the next vector has come (20), keys loaded between attention and gates and not behind those (7), one copy in place of four (4),
 //! no wait before looks (9). Without looks in vain a version of 290 took 254, without products besides 187, without those of keys 140.
 //! A draw among the best 40 takes 16 us more than the best (to the least key that counts 5, lists and their fence 2, their lengths 3, all
-//! candidates in order 2, the draw itself 3), and took as much again with loops written out: what a token goes through once is not at hand
+//! candidates in order 2, the draw itself 3), and took 15 more with loops written out: what a token goes through once is not at hand
 //! as a program. Keys found digit by digit, and logits kept in registers until the head is done, took 3 more.
 //! Llama-8B: 1,608 us, 1,920 by dispatches, and as long in a version before, where everybody rounded whole vectors (580 us for 8 layers,
 //! 500 without that and with a quarter of the words) and weights were on their way while words were looked at (328 us for 6 layers,
