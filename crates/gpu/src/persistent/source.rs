@@ -71,17 +71,16 @@ struct Source {
 }
 
 impl Source {
-    fn compose(&self) -> String {
+    fn constants(&self) -> Shader {
         let (shape, geometry) = (&self.shape, &self.geometry);
         let shares = Work::ALL.map(|work| Share::of(shape, geometry, work));
-        let partials = shape.n_partials(geometry, &shares);
         let shader = shape
             .heads
             .constants(Shader::default())
             .constant("N_LAYERS", shape.n_layers)
             .constant("N_EMBD", shape.n_embd)
             .constant("N_VOCAB", shape.n_vocab)
-            .constant("MOST_PARTIALS", partials)
+            .constant("MOST_PARTIALS", shape.n_partials(geometry, &shares))
             .float("EPS", shape.eps)
             .constant("N_GROUPS", geometry.groups)
             .constant("THREADS", geometry.threads)
@@ -98,9 +97,13 @@ impl Source {
             .constant("LAYER_WORDS", shape.layer_words as usize)
             .constant("QKV_GROUPS", shares[0].blocks.min(geometry.groups))
             .constant("OUTPUT_GROUPS", shares[1].blocks.min(geometry.groups));
+        self.at.constants(shader)
+    }
+
+    fn compose(&self) -> String {
+        let (shape, geometry) = (&self.shape, &self.geometry);
         let mut shader = self
-            .at
-            .constants(shader)
+            .constants()
             .text(include_str!("core.wgsl"))
             .text(include_str!("../shared/softmax.wgsl"))
             .text(include_str!("attention.wgsl"))
@@ -116,26 +119,7 @@ impl Source {
         for n in 1..shape.n_buffers() {
             shader = shader.text(&more_weights(n));
         }
-        let shader = match shape.rounds {
-            false => shader
-                .constant("LONGEST", shape.longest())
-                .text(include_str!("staged.wgsl"))
-                .text(include_str!("q4_0.wgsl"))
-                .text(include_str!("q8_0.wgsl")),
-            true => shader
-                .constant("LONGEST", shape.longest())
-                .constant("N_ROUNDED", shape.staged_bytes(geometry) / 16)
-                .text(include_str!("../shared/dot_words.wgsl"))
-                .text(include_str!("rounded.wgsl")),
-        };
-        let shader = match (shape.output.ty, shape.rounds) {
-            (TYPE_OF_HEAD, false) => shader.text(include_str!("q6_k.wgsl")),
-            (TYPE_OF_HEAD, true) => shader
-                .float("OFFSET", f32::from(quant_offset(TYPE_OF_HEAD)))
-                .text(include_str!("../shared/words.wgsl"))
-                .text(include_str!("rounded_q6_k.wgsl")),
-            _ => shader,
-        };
+        let shader = self.factors(shader);
         let shader = shader.text(match shape.head_norms {
             true => include_str!("head_norms.wgsl"),
             false => include_str!("no_head_norms.wgsl"),
@@ -160,6 +144,31 @@ impl Source {
         let main =
             include_str!("main.wgsl").replace("// <random number>", first).replace("<next token>", next);
         shader.text(&text).text(&main).finish()
+    }
+
+    /// What products are of: x as it is staged, and weights.
+    fn factors(&self, shader: Shader) -> Shader {
+        let (shape, geometry) = (&self.shape, &self.geometry);
+        let shader = match shape.rounds {
+            false => shader
+                .constant("LONGEST", shape.longest())
+                .text(include_str!("staged.wgsl"))
+                .text(include_str!("q4_0.wgsl"))
+                .text(include_str!("q8_0.wgsl")),
+            true => shader
+                .constant("LONGEST", shape.longest())
+                .constant("N_ROUNDED", shape.staged_bytes(geometry) / 16)
+                .text(include_str!("../shared/dot_words.wgsl"))
+                .text(include_str!("rounded.wgsl")),
+        };
+        match (shape.output.ty, shape.rounds) {
+            (TYPE_OF_HEAD, false) => shader.text(include_str!("q6_k.wgsl")),
+            (TYPE_OF_HEAD, true) => shader
+                .float("OFFSET", f32::from(quant_offset(TYPE_OF_HEAD)))
+                .text(include_str!("../shared/words.wgsl"))
+                .text(include_str!("rounded_q6_k.wgsl")),
+            _ => shader,
+        }
     }
 }
 
