@@ -129,7 +129,7 @@ impl Shader {
 
     /// `Best`, `key`, `changed_key`, `better`, `store_best`, `load_best` and `group_best`; after `reduce`.
     pub(crate) fn best(self, caps: Caps) -> Self {
-        let this = self.text(include_str!("shared/best.wgsl"));
+        let this = self.text(include_str!("shared/keys.wgsl")).text(include_str!("shared/best.wgsl"));
         match caps.subgroups {
             true => this.text(include_str!("shared/best_subgroup.wgsl")),
             false => this.text(include_str!("shared/best_shared.wgsl")),

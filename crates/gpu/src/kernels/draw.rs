@@ -13,7 +13,7 @@
 //! there are positive infinities, it is one of them.
 
 use super::Kernel;
-use super::sampling::{CHUNK, PHILOX_ROUNDS};
+use super::sampling::{CHUNK, DrawOptions, PHILOX_ROUNDS};
 use crate::device::Caps;
 use crate::layout::WeightsAt;
 use crate::shader::Shader;
@@ -31,7 +31,7 @@ pub(crate) struct Draw {
 }
 
 /// Offsets: weights as [`matvec`](super::matvec::Params) has them; `best` and `x` in floats, multiples of 4; `ids` in `tokens`.
-/// `position` is that of the last token so far, `k` that of `top_candidates`.
+/// `position` is that of the last token so far, `k` of the options that of `top_candidates`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub(crate) struct Params {
@@ -40,16 +40,7 @@ pub(crate) struct Params {
     pub(crate) x: u32,
     pub(crate) ids: u32,
     pub(crate) position: u32,
-    pub(crate) k: u32,
-    /// Top-p and min-p leave at least so many.
-    pub(crate) min_keep: u32,
-    /// 1: all.
-    pub(crate) top_p: f32,
-    /// By [`log_min_p`](super::sampling::log_min_p).
-    pub(crate) log_min_p: f32,
-    /// By [`sharpness`](super::sampling::sharpness).
-    pub(crate) sharpness: f32,
-    pub(crate) seed: [u32; 2],
+    pub(crate) options: DrawOptions,
 }
 
 impl Draw {

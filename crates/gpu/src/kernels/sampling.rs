@@ -1,6 +1,7 @@
 //! What the kernels that choose a token share on the host's side: numbers in their immediates.
 
 use bytemuck::{Pod, Zeroable};
+use model::Choice;
 
 /// Ids that can be chosen among at most: an index is exact as a float, and three bytes of a candidate's code.
 pub(crate) const MOST_VOCAB: usize = 1 << 24;
@@ -24,6 +25,37 @@ pub(crate) struct Penalties {
     pub(crate) repeat: f32,
     pub(crate) frequency: f32,
     pub(crate) presence: f32,
+}
+
+/// How a token is drawn from the best ones.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+pub(crate) struct DrawOptions {
+    /// How many they are.
+    pub(crate) k: u32,
+    /// Top-p and min-p leave at least so many.
+    pub(crate) min_keep: u32,
+    /// 1: all.
+    pub(crate) top_p: f32,
+    /// By [`log_min_p`].
+    pub(crate) log_min_p: f32,
+    /// By [`sharpness`].
+    pub(crate) sharpness: f32,
+    pub(crate) seed: [u32; 2],
+}
+
+impl DrawOptions {
+    /// A choice's, among the `k` best.
+    pub(crate) fn new(choice: &Choice, k: usize) -> Self {
+        Self {
+            k: k as u32,
+            min_keep: choice.min_keep.min(k) as u32,
+            top_p: choice.top_p,
+            log_min_p: log_min_p(choice.min_p),
+            sharpness: sharpness(choice.temperature),
+            seed: seed_words(choice.seed),
+        }
+    }
 }
 
 /// A temperature as Gumbel noise takes it: kept where a product with the noise stays finite. 0 or less is greedy.

@@ -13,7 +13,7 @@ var<workgroup> n_told: atomic<u32>;
 var<workgroup> all_told: u32;
 
 // A key and a row turned around: of two the larger is the better. Rows that there are not are below all others.
-fn code(best: Best) -> vec2<u32> { return vec2<u32>(best.key, ~best.row); }
+fn code(best: Best) -> vec2<u32> { return vec2<u32>(best.key, ~best.index); }
 fn index_of(code: vec2<u32>) -> u32 { return min(~code.y, N_VOCAB - 1u); }
 fn ordered_code(i: u32) -> vec2<u32> { return code_at(ORDERED + i); }
 // What was told of rows needs their logits no more.
@@ -24,7 +24,6 @@ fn put_share(i: u32, v: vec2<f32>) {
 }
 fn share_sum(i: u32) -> vec2<f32> { return share(MOST + i); }
 fn put_share_sum(i: u32, v: vec2<f32>) { put_share(MOST + i, v); }
-fn above(a: vec2<u32>, b: vec2<u32>) -> bool { return a.x > b.x || (a.x == b.x && a.y > b.y); }
 // The group's row `i`, whose logit lies in `partials`.
 fn own_row(i: u32) -> Best {
   let row = wg * OWN_ROWS + i;
@@ -67,14 +66,15 @@ fn find_last(n: u32) {
     if (rank_among(p.n_groups, own) + 1u == n) { last_code = own; }
   }
 }
+// Whether a row is there, and no worse than the last that counts.
+fn counts(row: Best, last: vec2<u32>) -> bool { return row.index < N_VOCAB && !above(last, code(row)); }
 // Tells of the group's rows that are no worse than the last that counts, the best first, and gives back how many they are.
 fn tell_candidates() -> u32 {
   let last = last_code;
   for (var i = t; i < OWN_ROWS; i += THREADS) {
-    let row = own_row(i);
-    if (row.row < N_VOCAB && !above(last, code(row))) {
+    if (counts(own_row(i), last)) {
       let at = atomicAdd(&n_listed, 1u);
-      if (at < MOST_LISTED) { put_code(ORDERED + at, code(row)); }
+      if (at < MOST_LISTED) { put_code(ORDERED + at, code(own_row(i))); }
     }
   }
   workgroupBarrier();
@@ -86,15 +86,15 @@ fn tell_candidates() -> u32 {
       for (var i = 0u; i < n; i += 1u) { rank += u32(above(ordered_code(i), own)); }
       tell_candidate(rank, own);
     }
-    return min(n, p.k);
-  }
-  // So many that they are all equal, or nearly.
-  for (var i = t; i < OWN_ROWS; i += THREADS) {
-    let row = own_row(i);
-    if (row.row < N_VOCAB && !above(last, code(row))) {
-      var rank = 0u;
-      for (var j = 0u; j < OWN_ROWS; j += 1u) { rank += u32(above(code(own_row(j)), code(row))); }
-      tell_candidate(rank, code(row));
+  } else {
+    // So many that they are all equal, or nearly.
+    for (var i = t; i < OWN_ROWS; i += THREADS) {
+      if (counts(own_row(i), last)) {
+        let own = code(own_row(i));
+        var rank = 0u;
+        for (var j = 0u; j < OWN_ROWS; j += 1u) { rank += u32(above(code(own_row(j)), own)); }
+        tell_candidate(rank, own);
+      }
     }
   }
   return min(n, p.k);

@@ -9,8 +9,8 @@
 //! beyond them before all groups have read what came before.
 //!
 //! Keys and values are no such words: a group reads what others appended for the tokens before. Each group fences before it tells of
-//! its best row, and again when it has heard of all, so that the choice of a token orders what came before it; and the cache is
-//! bound as coherent, without which a group was seen to read old keys from a cache of its own, fence or no fence.
+//! its best row, or, where it draws, how many rows its list has, and again when it has heard of all, so that the choice of a token orders
+//! what came before it, those lists too; and the cache is bound as coherent, without which a group was seen to read old keys from a cache of its own, fence or no fence.
 //!
 //! All workgroups must be at work at a time, which no interface promises. So this is for devices where a trial at load has shown it
 //! (`trial`), and every wait ends after a while: then the group stops for good, the others see it, and the host
@@ -31,7 +31,7 @@ pub(crate) use trial::{confirms, tried};
 
 use crate::device::Gpu;
 use crate::error::GpuError;
-use crate::kernels::sampling::PHILOX_ROUNDS;
+use crate::kernels::sampling::{DrawOptions, PHILOX_ROUNDS};
 use crate::machine::Machine;
 use crate::pipeline::{MoreWeights, Pipelines, joined};
 use bytemuck::{Pod, Zeroable};
@@ -60,32 +60,26 @@ struct Params {
     philox_rounds: u32,
 }
 
-/// How a token is chosen, in the kernel's terms: the best one, or one of the `k` best, as [`draw`](crate::kernels::draw) has them.
+/// How a token is chosen: the best one, or one of the best, as [`draw`](crate::kernels::draw) has them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub(crate) struct Drawing {
-    /// 0: the best.
-    pub(crate) k: u32,
-    pub(crate) min_keep: u32,
-    pub(crate) top_p: f32,
-    pub(crate) log_min_p: f32,
-    pub(crate) sharpness: f32,
-    pub(crate) seed: [u32; 2],
-    /// Ids that are not chosen while there are others.
+    /// With a `k` of 0 it is the best.
+    pub(crate) options: DrawOptions,
+    /// Ids that are not chosen while there are others; none where it is the best of all.
     pub(crate) never: [u32; MOST_NEVER],
 }
 
 impl Drawing {
     /// No drawing, but the best of all.
     pub(crate) const BEST: Self = Self {
-        k: 0,
-        min_keep: 0,
-        top_p: 1.0,
-        log_min_p: 0.0,
-        sharpness: 1.0,
-        seed: [0; 2],
+        options: DrawOptions { k: 0, min_keep: 0, top_p: 1.0, log_min_p: 0.0, sharpness: 1.0, seed: [0; 2] },
         never: [NO_TOKEN; MOST_NEVER],
     };
+
+    fn draws(self) -> bool {
+        self.options.k > 0
+    }
 }
 
 /// The kernel for some positions, which takes the best token or draws one.
@@ -99,7 +93,7 @@ struct Variant {
 
 impl Variant {
     fn is_for(&self, drawing: Drawing) -> bool {
-        self.geometry.draws == (drawing.k > 0)
+        self.geometry.draws == drawing.draws()
     }
 }
 

@@ -112,6 +112,7 @@ impl Source {
             } else {
                 include_str!("rope_adjacent.wgsl")
             })
+            .text(include_str!("../shared/keys.wgsl"))
             .text(include_str!("choose.wgsl"));
         if geometry.draws {
             shader = self.draws(shader);

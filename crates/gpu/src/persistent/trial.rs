@@ -7,6 +7,7 @@ use super::{Compiled, Drawing, Persistent, STATUS_WORDS, Shape, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
+use crate::kernels::sampling::DrawOptions;
 use crate::options::{DecodeMode, GpuOptions};
 use crate::pipeline::Pipelines;
 use crate::planner::Planner;
@@ -29,7 +30,8 @@ const MOST_LAYER_BYTES: u64 = 256 << 20;
 const RACE: usize = 24;
 const RACES: usize = 4;
 /// A draw in which only the best has a chance.
-const SHARP: Drawing = Drawing { k: 40, sharpness: 1e9, ..Drawing::BEST };
+const SHARP: Drawing =
+    Drawing { options: DrawOptions { k: 40, sharpness: 1e9, ..Drawing::BEST.options }, ..Drawing::BEST };
 /// The token that they follow, and one that others follow.
 const FIRST: u32 = 0;
 const OTHER: u32 = 1;

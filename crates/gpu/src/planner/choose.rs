@@ -4,9 +4,7 @@ use super::Planner;
 use crate::kernels::argmax::{self, Argmax};
 use crate::kernels::draw::{self, Draw};
 use crate::kernels::next_token::{self, NextToken};
-use crate::kernels::sampling::{
-    MOST_K, MOST_VOCAB, Penalties, log_min_p, noise_temperature, seed_words, sharpness,
-};
+use crate::kernels::sampling::{DrawOptions, MOST_K, MOST_VOCAB, Penalties, noise_temperature, seed_words};
 use crate::kernels::top_candidates::{self, TopCandidates};
 use crate::layout::WeightsAt;
 use crate::persistent::Drawing;
@@ -43,19 +41,10 @@ pub(crate) fn drawing(choice: &Choice, n_vocab: usize) -> Option<Drawing> {
     match way(choice, n_vocab)? {
         _ if choice.has_penalties() => None,
         Way::Largest if choice.temperature > 0.0 => None,
-        // The best of those that may be chosen is drawn, as one of one.
-        Way::Largest => {
-            Some(Drawing { k: u32::from(!choice.is_plain_greedy()), never: choice.never, ..Drawing::BEST })
-        }
-        Way::OneOf(k) => Some(Drawing {
-            k: k as u32,
-            min_keep: choice.min_keep.min(k) as u32,
-            top_p: choice.top_p,
-            log_min_p: log_min_p(choice.min_p),
-            sharpness: sharpness(choice.temperature),
-            seed: seed_words(choice.seed),
-            never: choice.never,
-        }),
+        // Where some are left out, the best of the others is drawn, as one of one.
+        Way::Largest if choice.is_plain_greedy() => Some(Drawing::BEST),
+        Way::Largest => Some(Drawing { options: DrawOptions::new(choice, 1), never: choice.never }),
+        Way::OneOf(k) => Some(Drawing { options: DrawOptions::new(choice, k), never: choice.never }),
     }
 }
 
@@ -124,12 +113,7 @@ impl Planner<'_> {
             x: r.hidden.at,
             ids: 0,
             position: 0,
-            k: k as u32,
-            min_keep: choice.min_keep.min(k) as u32,
-            top_p: choice.top_p,
-            log_min_p: log_min_p(choice.min_p),
-            sharpness: sharpness(choice.temperature),
-            seed: seed_words(choice.seed),
+            options: DrawOptions::new(choice, k),
         };
         let what = What::new(Role::NextToken, None, [n_pairs, 1]);
         let second = Step::new(kernel.kernel(), what, &params, kernel.grid());

@@ -12,7 +12,7 @@ var<workgroup> n_within: atomic<u32>;
 var<workgroup> n_likely: atomic<u32>;
 var<workgroup> first_large: atomic<u32>;
 
-fn number_of(key: u32) -> f32 { return bitcast<f32>(select(~key, key ^ 0x80000000u, key >= 0x80000000u)); }
+fn number_of(key: u32) -> f32 { return bitcast<f32>(number_bits(key)); }
 fn finite(key: u32) -> bool { return LOWEST_KEY < key && key < HIGHEST_KEY; }
 
 // e^((own - top) * sharpness), by keys.

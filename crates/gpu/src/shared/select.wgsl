@@ -15,7 +15,6 @@ var<workgroup> ordered: array<vec2<u32>, MOST>;
 
 fn code(best: Best) -> vec2<u32> { return vec2<u32>(best.key, MOST_INDEX - best.index); }
 fn coded(code: vec2<u32>) -> Best { return Best(code.x, MOST_INDEX - code.y); }
-fn above(a: vec2<u32>, b: vec2<u32>) -> bool { return a.x > b.x || (a.x == b.x && a.y > b.y); }
 
 // Puts the `wanted` best of `n` candidates in `ordered`; `wanted` is 1 to MOST, and at least so many have a key of `least` or
 // more. Begins and ends with a barrier.

@@ -26,6 +26,7 @@ mod matvec_int8;
 mod matvec_rows;
 mod msl;
 mod persistent;
+mod persistent_draws;
 mod plan;
 mod profile;
 mod quantize;

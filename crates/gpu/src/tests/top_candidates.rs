@@ -3,7 +3,9 @@
 use super::sampling::{assert_drawn_by, assert_only, labs, memory, order, penalised, philox, sorted};
 use super::{Lab, Memory, Step, Tensor, floats};
 use crate::kernels::draw::{self, Draw};
-use crate::kernels::sampling::{MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_words, sharpness};
+use crate::kernels::sampling::{
+    DrawOptions, MOST_K, PAIR_FLOATS, Penalties, log_min_p, seed_words, sharpness,
+};
 use crate::kernels::top_candidates::{self, TopCandidates, supports};
 use crate::layout::WeightsAt;
 use gguf::TensorType;
@@ -57,12 +59,14 @@ impl Choice {
             x,
             ids,
             position,
-            k,
-            min_keep: options.min_keep,
-            top_p: options.top_p,
-            log_min_p: log_min_p(options.min_p),
-            sharpness: sharpness(options.temperature),
-            seed: seed_words(options.seed),
+            options: DrawOptions {
+                k,
+                min_keep: options.min_keep,
+                top_p: options.top_p,
+                log_min_p: log_min_p(options.min_p),
+                sharpness: sharpness(options.temperature),
+                seed: seed_words(options.seed),
+            },
         };
         Self { memory, first, second, first_params, second_params }
     }

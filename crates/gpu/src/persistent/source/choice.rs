@@ -44,7 +44,7 @@ impl Source {
             text,
             "// The best of all rows; `own` is the best of the group's.\nfn choose(own: Best) -> u32 {{\n\
              \x20 storageBarrier();\n  if (t == 0u && alive()) {{ publish_best(own); }}\n\
-             {}  var best = NOTHING;\n{taken}  let id = min(group_best(best).row, N_VOCAB - 1u);\n\
+             {}  var best = NOTHING;\n{taken}  let id = min(group_best(best).index, N_VOCAB - 1u);\n\
              \x20 storageBarrier();\n  return id;\n}}",
             self.wait_for_bests(deal)
         );
