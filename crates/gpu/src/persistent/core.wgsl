@@ -40,7 +40,7 @@ var<private> limit: u32;
 // The thread's share of the sum of squares.
 var<private> square: f32;
 
-// Whether to look once more, after `n` looks in vain; the same in all lanes of a subgroup.
+// Whether to look once more, after `n` looks in vain.
 fn waits(n: u32) -> bool {
   if (n % 64u == 63u && (atomicLoad(&stopped) | atomicLoad(&exchange[STOPPED])) != 0u) { limit = 0u; }
   if (n < limit) { return true; }
@@ -57,6 +57,11 @@ fn pause(n: u32) {
   // Never so; but the loads must not be taken for useless.
   if (limit == 0xffffffffu && word == 1u) { publish_word(AT_BEST, word); }
 }
+// These bits, but so that a compiler does not know them: there are never so many groups. NVIDIA's makes one instruction of a mask and
+// this, but two of a mask and a constant.
+fn opaque(bits: u32) -> u32 { return bits | (p.n_groups >> 30u); }
+// The bits of 2^23.
+fn two_23() -> u32 { return opaque(0x4b000000u); }
 fn number(word: u32) -> f32 { return bitcast<f32>(word & 0xfffffffeu); }
 fn alive() -> bool { return atomicLoad(&stopped) == 0u; }
 // Every word that is exchanged has its use's parity in its lowest bit.

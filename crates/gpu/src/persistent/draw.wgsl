@@ -11,6 +11,8 @@ var<workgroup> n_listed: atomic<u32>;
 var<workgroup> last_code: vec2<u32>;
 var<workgroup> n_told: atomic<u32>;
 var<workgroup> all_told: u32;
+var<workgroup> top_key: atomic<u32>;
+var<workgroup> top_row: atomic<u32>;
 
 // A key and a row turned around: of two the larger is the better. Rows that there are not are below all others.
 fn code(best: Best) -> vec2<u32> { return vec2<u32>(best.key, ~best.index); }
@@ -30,6 +32,22 @@ fn own_row(i: u32) -> Best {
   if (row >= N_VOCAB) { return NOTHING; }
   return Best(permitted(key(partials[i]), row), row);
 }
+// `group_best` without operations of subgroups, which is called in a loop: see `Source::wait` for what those cost there.
+fn group_best_by_words(own: Best) -> Best {
+  if (t == 0u) {
+    atomicStore(&top_key, 0u);
+    atomicStore(&top_row, NOTHING.index);
+  }
+  workgroupBarrier();
+  atomicMax(&top_key, own.key);
+  workgroupBarrier();
+  let key = atomicLoad(&top_key);
+  if (own.key == key) { atomicMin(&top_row, own.index); }
+  workgroupBarrier();
+  let best = Best(key, atomicLoad(&top_row));
+  workgroupBarrier();
+  return best;
+}
 // The `n`-th best of the group's rows, for all of its threads.
 fn nth_best(n: u32) -> Best {
   var best = NOTHING;
@@ -40,7 +58,7 @@ fn nth_best(n: u32) -> Best {
       let row = own_row(j);
       if (above(last, code(row))) { own = better(own, row); }
     }
-    best = group_best(own);
+    best = group_best_by_words(own);
     last = code(best);
   }
   return best;

@@ -121,7 +121,8 @@ impl Compiled {
         let n_buffers = shape.n_buffers();
         let more_weights = pipelines.more_weights(gpu, n_buffers - 1);
         let compile = |(from, geometry): (usize, Geometry), text: &String| {
-            let name = format!("persistent_{}", geometry.splits);
+            let draws = if geometry.draws { "_draws" } else { "" };
+            let name = format!("persistent_{}{draws}", geometry.splits);
             let pipeline = pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?;
             Ok(Variant { from, geometry, pipeline })
         };
@@ -232,7 +233,7 @@ impl Persistent {
         machine.submit(
             |pass| {
                 pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, &machine.weights[0], &[]);
+                pass.set_bind_group(0, &machine.weights[0].read, &[]);
                 pass.set_bind_group(1, machine.kv.group(0), &[]);
                 pass.set_bind_group(2, &self.group, &[]);
                 if let Some(more) = &self.more_weights {

@@ -4,7 +4,7 @@ fn factor_q6_k(e: u32) -> f32 { return 1.0; }
 fn six(word: u32, upper: u32) -> vec4<f32> {
   let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
   let high = ((vec4<u32>(upper) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u)) << vec4<u32>(4u);
-  return bitcast<vec4<f32>>(low | high | vec4<u32>(0x4b000000u)) - 8388640.0;
+  return bitcast<vec4<f32>>(low | high | vec4<u32>(two_23())) - 8388640.0;
 }
 // Unit `u` of x times 32 weights.
 fn dot_q6_k(w: vec4<u32>, w0: u32, w1: u32, scales: u32, supers: u32, u: u32) -> f32 {

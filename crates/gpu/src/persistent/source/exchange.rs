@@ -97,8 +97,9 @@ pub(super) fn copy_at(at: &str, n: usize, copies: usize, copy: &str) -> String {
 
 impl Source {
     /// Waits for words as `word0`, `word1` and so on, until all have the tag `expected`; a word that a thread needs not have counts as
-    /// if it had. All lanes of a subgroup wait together. A group alone waits for itself, and a software device may run its subgroups
-    /// one after another from barrier to barrier.
+    /// if it had. Each thread asks for itself: with a vote of subgroups in a loop, NVIDIA's compiler no longer knows which threads are
+    /// together, and has every operation of subgroups and every barrier of the kernel find out. A group alone waits for itself, and a
+    /// software device may run its subgroups one after another from barrier to barrier.
     pub(super) fn wait(&self, words: &[Word], expected: &str) -> String {
         let mut text = String::new();
         if self.geometry.groups == 1 {
@@ -117,7 +118,7 @@ impl Source {
         let wrong: Vec<String> = (0..words.len()).map(|k| format!("(word{k} ^ {expected})")).collect();
         let _ = writeln!(
             text,
-            "{loads}  var looks = 0u;\n  while (subgroupAny((({}) & 1u) != 0u)) {{\n    if (!waits(looks)) {{ break; }}\n    looks += 1u;\n{again}  }}",
+            "{loads}  var looks = 0u;\n  while ((({}) & 1u) != 0u) {{\n    if (!waits(looks)) {{ break; }}\n    looks += 1u;\n{again}  }}",
             wrong.join(" | ")
         );
         text
