@@ -121,6 +121,8 @@ pub(crate) struct Caps {
     /// Whether there are many more multiprocessors than a token of a small model has workgroups: there, making something several
     /// times costs no time.
     pub(crate) wide: bool,
+    /// Whether products of many rows bind weights as if they wrote them: see `Kernel::orders_loads`.
+    pub(crate) orders_loads: bool,
 }
 
 /// Rows, columns and depth of the matrices that a subgroup multiplies.
@@ -208,6 +210,7 @@ impl Gpu {
             matrices,
             ahead_bytes: ahead_bytes(&info, backend),
             wide: measured(&info, backend),
+            orders_loads: measured(&info, backend),
         };
         let integer_dot = integer_dot::accelerated(&adapter);
         let memory_bytes = device_memory::available(&adapter);

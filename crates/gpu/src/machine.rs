@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::error::GpuError;
 use crate::kv_cache::KvCache;
-use crate::pipeline::Pipelines;
+use crate::pipeline::{Pipelines, WeightsGroup};
 use crate::plan::Step;
 use crate::tables::Tables;
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePass, SubmissionIndex};
@@ -18,7 +18,7 @@ const GROWTH: usize = 2;
 pub(crate) struct Machine {
     pub(crate) gpu: Gpu,
     pub(crate) pipelines: Pipelines,
-    pub(crate) weights: Vec<BindGroup>,
+    pub(crate) weights: Vec<WeightsGroup>,
     /// What `weights` binds.
     pub(crate) weight_buffers: Vec<Buffer>,
     pub(crate) kv: KvCache,
@@ -55,12 +55,12 @@ impl Machine {
         position: u32,
         after: &mut dyn FnMut(&mut ComputePass<'_>),
     ) {
-        let (mut weights, mut kv) = (usize::MAX, usize::MAX);
+        let (mut weights, mut kv) = ((usize::MAX, false), usize::MAX);
         pass.set_bind_group(2, scratch, &[]);
         for step in steps {
-            if step.weights != weights {
-                weights = step.weights;
-                pass.set_bind_group(0, &self.weights[weights], &[]);
+            if (step.weights, step.kernel.orders_loads()) != weights {
+                weights = (step.weights, step.kernel.orders_loads());
+                pass.set_bind_group(0, self.weights[step.weights].of(&step.kernel), &[]);
             }
             if step.kv != kv {
                 kv = step.kv;

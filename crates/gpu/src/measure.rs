@@ -206,7 +206,7 @@ impl Bench {
         let time = |n: usize| {
             best_seconds(&machine.gpu, |pass| {
                 pass.set_pipeline(machine.pipelines.get(&step.kernel));
-                pass.set_bind_group(0, &machine.weights[0], &[]);
+                pass.set_bind_group(0, &machine.weights[0].read, &[]);
                 pass.set_immediates(0, bytemuck::cast_slice(&params[..n_params]));
                 for [kv, scratch] in groups.iter().cycle().take(n) {
                     pass.set_bind_group(1, kv, &[]);
@@ -267,7 +267,7 @@ impl Bench {
         let us = slope(|n: usize| {
             best_seconds(&machine.gpu, |pass| {
                 pass.set_pipeline(machine.pipelines.get(&step.kernel));
-                pass.set_bind_group(0, &weights, &[]);
+                pass.set_bind_group(0, &weights.read, &[]);
                 pass.set_bind_group(1, machine.kv.group(0), &[]);
                 pass.set_bind_group(2, &scratch, &[]);
                 pass.set_immediates(0, bytemuck::cast_slice(&params[..n_params]));

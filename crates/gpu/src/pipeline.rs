@@ -22,6 +22,8 @@ pub(crate) enum Checks {
 pub(crate) struct Pipelines {
     layout: PipelineLayout,
     groups: [BindGroupLayout; 3],
+    /// The same for kernels whose loads of weights are ordered, and how weights are bound for them.
+    ordered: (PipelineLayout, BindGroupLayout),
     checks: Checks,
     compiled: HashMap<Kernel, ComputePipeline>,
     disk: Option<DiskCache>,
@@ -35,8 +37,11 @@ impl Pipelines {
             group("kv", &[false]),
             group("scratch", &[false, true, false, false]),
         ];
-        let layout = layout(gpu, &groups.each_ref().map(Some));
-        Self { layout, groups, checks, compiled: HashMap::new(), disk: None }
+        let ordered = group("ordered weights", &[false, false]);
+        let [weights, kv, scratch] = groups.each_ref().map(Some);
+        let of = |weights| layout(gpu, &[weights, kv, scratch]);
+        let (layout, ordered) = (of(weights), (of(Some(&ordered)), ordered));
+        Self { layout, groups, ordered, checks, compiled: HashMap::new(), disk: None }
     }
 
     /// With what earlier runs compiled, kept in `folder`, if there is one.
@@ -44,8 +49,11 @@ impl Pipelines {
         Self { disk: folder.and_then(|folder| DiskCache::open(gpu, folder)), ..self }
     }
 
-    pub(crate) fn weights(&self, gpu: &Gpu, weights: &Buffer) -> BindGroup {
-        self.bind(gpu, 0, &[weights, weights])
+    pub(crate) fn weights(&self, gpu: &Gpu, weights: &Buffer) -> WeightsGroup {
+        WeightsGroup {
+            read: self.bind(gpu, 0, &[weights, weights]),
+            ordered: bind(gpu, &self.ordered.1, &[weights, weights]),
+        }
     }
 
     pub(crate) fn kv(&self, gpu: &Gpu, kv: &Buffer) -> BindGroup {
@@ -134,18 +142,29 @@ impl Pipelines {
     }
 
     fn compile(&self, gpu: &Gpu, kernel: Kernel) -> Result<ComputePipeline, GpuError> {
-        self.compile_text(gpu, &kernel.name(), kernel.source(gpu.caps), None)
+        let layout = if kernel.orders_loads() { &self.ordered.0 } else { &self.layout };
+        self.compile_with(gpu, &kernel.name(), kernel.source(gpu.caps), layout)
     }
 
     /// A pipeline from a shader that is not one of the kernels, but sees the same buffers, and `more` of weights.
-    #[allow(unsafe_code, reason = "shaders without the checks that wgpu adds")]
-    #[expect(clippy::disallowed_methods, reason = "the one place where pipelines are made")]
     pub(crate) fn compile_text(
         &self,
         gpu: &Gpu,
         name: &str,
         text: String,
         more: Option<&MoreWeights>,
+    ) -> Result<ComputePipeline, GpuError> {
+        self.compile_with(gpu, name, text, more.map_or(&self.layout, |more| &more.layout))
+    }
+
+    #[allow(unsafe_code, reason = "shaders without the checks that wgpu adds")]
+    #[expect(clippy::disallowed_methods, reason = "the one place where pipelines are made")]
+    fn compile_with(
+        &self,
+        gpu: &Gpu,
+        name: &str,
+        text: String,
+        layout: &PipelineLayout,
     ) -> Result<ComputePipeline, GpuError> {
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(text.into()) };
@@ -160,7 +179,7 @@ impl Pipelines {
         };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(name),
-            layout: Some(more.map_or(&self.layout, |more| &more.layout)),
+            layout: Some(layout),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
@@ -175,6 +194,19 @@ impl Pipelines {
             }
             None => Ok(pipeline),
         }
+    }
+}
+
+/// A buffer of weights as kernels see it.
+#[derive(Debug)]
+pub(crate) struct WeightsGroup {
+    pub(crate) read: BindGroup,
+    ordered: BindGroup,
+}
+
+impl WeightsGroup {
+    pub(crate) fn of(&self, kernel: &Kernel) -> &BindGroup {
+        if kernel.orders_loads() { &self.ordered } else { &self.read }
     }
 }
 

@@ -33,7 +33,18 @@ impl Shader {
 
     /// The buffers that every kernel sees.
     pub(crate) fn bindings(self) -> Self {
-        self.text(include_str!("shared/bindings.wgsl"))
+        self.text(BINDINGS)
+    }
+
+    /// The same, with weights as if the kernel wrote them: see `Kernel::orders_loads`.
+    pub(crate) fn bindings_ordered(self, ordered: bool) -> Self {
+        if !ordered {
+            return self.bindings();
+        }
+        let written = |text: String, name: &str| {
+            text.replace(&format!("<storage, read> {name}:"), &format!("<storage, read_write> {name}:"))
+        };
+        self.text(&["quads", "words"].into_iter().fold(BINDINGS.to_owned(), written))
     }
 
     /// `group_sum`, `group_max` and `start`, which every invocation calls first.
@@ -49,7 +60,7 @@ impl Shader {
     /// takes x with the halves of each unit divided by `X_LOW` and `X_HIGH`, powers of two.
     pub(crate) fn decoder(self, ty: TensorType) -> Self {
         let raw = raw_unit(ty) + &load_unit(ty, "");
-        let this = self.text(&raw).float("OFFSET", f32::from(quant_offset(ty))).text(TWO_23);
+        let this = self.text(&raw).float("OFFSET", f32::from(quant_offset(ty))).text(OPAQUE);
         let quants = match (ty, bits(ty)) {
             (TensorType::F32, _) => include_str!("shared/quants_f32.wgsl"),
             (TensorType::BF16, _) => include_str!("shared/quants_bf16.wgsl"),
@@ -189,10 +200,14 @@ impl Shader {
     }
 }
 
+const BINDINGS: &str = include_str!("shared/bindings.wgsl");
+
 // There are never so many units. NVIDIA's compiler makes one instruction of a mask and this, but two of a mask and a constant.
-const TWO_23: &str = "
+const OPAQUE: &str = "
+// These bits, but so that a compiler does not know them.
+fn opaque(bits: u32) -> u32 { return bits | (p.n_units >> 30u); }
 // The bits of 2^23.
-fn two_23() -> u32 { return 0x4b000000u | (p.n_units >> 30u); }";
+fn two_23() -> u32 { return opaque(0x4b000000u); }";
 
 /// The words of a unit.
 fn raw_unit(ty: TensorType) -> String {
@@ -207,9 +222,11 @@ fn raw_unit(ty: TensorType) -> String {
         let name = if own_minimum { "dm".to_owned() } else { format!("w{k}") };
         let _ = write!(fields, "{name}: u32, ");
     }
-    fields.push_str(if unit.pairs { "pair: u32, " } else { "" });
+    fields.push_str(if unit.pairs { "pairs: u32, shift: u32, " } else { "" });
     fields.push_str(if unit.supers { "supers: u32, " } else { "" });
-    format!("struct Raw {{ {fields}}}\n")
+    // Taken apart where it is used: a thread that does anything with what it loads waits for it there.
+    let pair = "// The pair of the unit, and anything above.\nfn pair(w: Raw) -> u32 { return w.pairs >> w.shift; }\n";
+    format!("struct Raw {{ {fields}}}\n{}", if unit.pairs { pair } else { "" })
 }
 
 /// How they are loaded from a tensor whose areas `p` gives under names with `prefix`: `load_{prefix}block_unit`, and by row group
@@ -227,7 +244,7 @@ fn load_unit(ty: TensorType, prefix: &str) -> String {
     if unit.pairs {
         let _ = write!(
             loads,
-            "(words[p.{prefix}pairs + (block * (({n_units} + 1u) / 2u) + u / 2u) * 8u + row] >> (u % 2u * 16u)) & 0xffffu, "
+            "words[p.{prefix}pairs + (block * (({n_units} + 1u) / 2u) + u / 2u) * 8u + row], u % 2u * 16u, "
         );
     }
     if unit.supers {

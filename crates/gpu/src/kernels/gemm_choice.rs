@@ -43,7 +43,9 @@ pub(crate) fn pick(product: Product, caps: Caps) -> Pick {
     let Product { ty, n_tokens, n_cols, n_groups, epilogue, floats, .. } = product;
     match caps.matrices.and_then(|size| Some((size, best_tile(product, caps, size)?))) {
         Some((size, (tile, parts))) => {
-            let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size).in_parts(parts);
+            let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size)
+                .in_parts(parts)
+                .with_ordered(caps.orders_loads);
             Pick { kernel: kernel.kernel(), grid: kernel.grid(n_tokens, n_groups), parts }
         }
         None => {
@@ -165,6 +167,7 @@ mod tests {
             matrices: Some(MatrixSize::Sixteen),
             ahead_bytes: 0,
             wide: false,
+            orders_loads: false,
         };
         let best = |caps: Caps, most_parts, n_tokens, n_rows: usize, n_cols, epilogue| {
             let floats = [Floats::F16, Floats::F32];
@@ -226,6 +229,7 @@ mod tests {
             matrices: None,
             ahead_bytes: 0,
             wide: false,
+            orders_loads: false,
         };
         let floats = [Floats::F32; 2];
         let product = Product {

@@ -68,6 +68,8 @@ pub(crate) struct GemmMatrix {
     /// Of Q, K and V, whose heads are rotated; with `Store` only.
     heads: Option<(Heads, Rotation)>,
     size: MatrixSize,
+    /// Whether weights are bound as if they were written: see `Kernel::orders_loads`.
+    pub(crate) ordered: bool,
     /// The last step is not whole, so that what lies behind it in X and W has to be masked.
     ragged: bool,
 }
@@ -112,6 +114,7 @@ impl GemmMatrix {
             parts: 1,
             heads: None,
             size,
+            ordered: false,
             ragged: !n_cols.is_multiple_of(tile.depth),
         }
     }
@@ -120,6 +123,11 @@ impl GemmMatrix {
     pub(crate) fn in_parts(self, parts: usize) -> Self {
         debug_assert!(parts == 1 || self.epilogue == Epilogue::Add && self.size.vectors(), "{self:?}");
         Self { parts, ..self }
+    }
+
+    /// With weights bound as if they were written, or not.
+    pub(crate) fn with_ordered(self, ordered: bool) -> Self {
+        Self { ordered, ..self }
     }
 
     /// For Q, K and V, whose heads are rotated by eights: `None` where outputs do not pass through workgroup memory anyway, which is
@@ -166,7 +174,7 @@ impl GemmMatrix {
             .constant("BUFFERS", tile.buffers)
             .constant("SUBGROUPS", tile.threads() / LANES)
             .text(include_str!("gemm_matrix.wgsl"))
-            .bindings()
+            .bindings_ordered(self.ordered)
             .decoder(self.ty)
             .text(X_QUAD)
             .text(match (bits(self.ty), has_min(self.ty)) {

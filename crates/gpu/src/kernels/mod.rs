@@ -107,6 +107,12 @@ impl Kernel {
         }
     }
 
+    /// Whether weights are bound to it as if it wrote them. NVIDIA's compiler moves a load of what nobody writes down to where it is
+    /// used, behind barriers and all that was to hide its latency; others it leaves where they stand.
+    pub(crate) fn orders_loads(&self) -> bool {
+        matches!(self, Self::GemmMatrix(kernel) if kernel.ordered)
+    }
+
     pub(crate) fn source(&self, caps: Caps) -> String {
         match self {
             Self::Copy(kernel) => kernel.source(),

@@ -1,6 +1,6 @@
-// K types without minimums: a signed byte a half unit in `pair`, the f16 scale of scales in `supers`.
+// K types without minimums: a signed byte a half unit as `pair`, the f16 scale of scales in `supers`.
 fn scales(w: Raw) -> vec2<f32> {
-  let s = vec4<f32>(unpack4xI8(w.pair));
+  let s = vec4<f32>(unpack4xI8(pair(w)));
   return unpack2x16float(w.supers).x * s.xy;
 }
 fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {

@@ -1,6 +1,6 @@
-// K types: scale and minimum in bytes in `pair`, their f16 scales in `supers`; the minimum is taken off.
+// K types: scale and minimum in bytes as `pair`, their f16 scales in `supers`; the minimum is taken off.
 fn scale_min(w: Raw) -> vec2<f32> {
-  return unpack2x16float(w.supers) * vec2<f32>(f32(w.pair & 255u), f32(w.pair >> 8u));
+  return unpack2x16float(w.supers) * vec2<f32>(f32(pair(w) & 255u), f32((pair(w) >> 8u) & 255u));
 }
 fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {
   let q = scaled_quants(w);

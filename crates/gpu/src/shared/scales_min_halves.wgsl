@@ -1,7 +1,7 @@
-// Q2_K: a byte a half unit in `pair`, scale below and minimum above; their f16 scales in `supers`.
+// Q2_K: a byte a half unit as `pair`, scale below and minimum above; their f16 scales in `supers`.
 // Scales of the halves, then their minimums.
 fn scales(w: Raw) -> vec4<f32> {
-  let n = vec4<f32>((vec4<u32>(w.pair) >> vec4<u32>(0u, 8u, 4u, 12u)) & vec4<u32>(15u));
+  let n = vec4<f32>((vec4<u32>(pair(w)) >> vec4<u32>(0u, 8u, 4u, 12u)) & vec4<u32>(15u));
   return unpack2x16float(w.supers).xxyy * n;
 }
 fn dot_unit(w: Raw, x: array<vec4<f32>, 8>) -> f32 {

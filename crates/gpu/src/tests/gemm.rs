@@ -111,6 +111,7 @@ fn tiles_grow_with_the_work() {
         matrices: None,
         ahead_bytes: 0,
         wide: false,
+        orders_loads: false,
     };
     let pick = |n_tokens, n_rows: usize| Tile::pick(n_tokens, n_rows / 32, caps);
     // 8 B: gate and up of 512 tokens; the output projection of 64.

@@ -150,17 +150,14 @@ fn run_on_gpu(gpu: &Gpu, pipelines: &mut Pipelines, steps: &[Step], memory: &Mem
     let scratch = upload("scratch", &memory.scratch);
     let tables = upload("tables", &memory.tables);
     let tokens = upload("tokens", &memory.tokens);
-    let groups = [
-        pipelines.weights(gpu, &weights),
-        pipelines.kv(gpu, &kv),
-        pipelines.scratch(gpu, &scratch, &tables, &tokens),
-    ];
+    let weights = pipelines.weights(gpu, &weights);
+    let others = [pipelines.kv(gpu, &kv), pipelines.scratch(gpu, &scratch, &tables, &tokens)];
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for step in steps {
             pass.set_pipeline(pipelines.get(&step.kernel));
-            for (i, group) in (0..).zip(&groups) {
+            for (i, group) in (0..).zip([weights.of(&step.kernel)].into_iter().chain(&others)) {
                 pass.set_bind_group(i, group, &[]);
             }
             pass.set_immediates(0, &step.params);

@@ -24,6 +24,7 @@ const CAPS: Caps = Caps {
     matrices: None,
     ahead_bytes: 0,
     wide: false,
+    orders_loads: false,
 };
 
 /// What `look` sees of the planner of a preset.

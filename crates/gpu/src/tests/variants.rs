@@ -43,6 +43,7 @@ pub(super) const APPLE: Caps = Caps {
     matrices: None,
     ahead_bytes: 0,
     wide: false,
+    orders_loads: false,
 };
 /// The least that an adapter must offer.
 pub(super) const LEAST: Caps = Caps {
@@ -53,11 +54,12 @@ pub(super) const LEAST: Caps = Caps {
     matrices: None,
     ahead_bytes: 0,
     wide: false,
+    orders_loads: false,
 };
 /// An M1 with its matrix units; and those of others.
 pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };
 pub(super) const MATRICES: Caps =
-    Caps { workgroup_memory: 48 << 10, matrices: Some(MatrixSize::Sixteen), ..APPLE };
+    Caps { workgroup_memory: 48 << 10, matrices: Some(MatrixSize::Sixteen), orders_loads: true, ..APPLE };
 
 /// The variants that an adapter with these abilities may be given.
 pub(super) fn all(caps: Caps) -> Vec<Kernel> {
@@ -155,7 +157,8 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
             let epilogue = if tile.whole { Epilogue::Add } else { epilogue };
             for (j, n_cols) in [whole, ragged].into_iter().enumerate() {
                 let floats = [Floats::F32, Floats::F16][(i + j) % 2];
-                all.push(GemmMatrix::new(ty, n_cols, epilogue, [floats; 2], tile, size).kernel());
+                let kernel = GemmMatrix::new(ty, n_cols, epilogue, [floats; 2], tile, size);
+                all.push(kernel.with_ordered(caps.orders_loads).kernel());
             }
         }
     }
