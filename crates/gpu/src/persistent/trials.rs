@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 /// Trials that are remembered: a few models of a few versions of the kernels.
 const MOST: usize = 64;
 
+/// Trials in which kernels have to be slower before that is taken for certain: a device that was at work for others meanwhile may
+/// have made them so.
+const SLOWER: usize = 3;
+
 /// How a kernel that gave the right tokens did against a dispatch for each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -27,11 +31,18 @@ impl Trials {
         Self(folder.zip(key).map(|(folder, key)| folder.join(format!("{key}.trials"))))
     }
 
-    /// That of the last trial of kernels.
+    /// That of earlier trials of kernels, if it is certain.
     pub(super) fn outcome(&self, texts: &[String]) -> Option<Outcome> {
         let lines = self.lines();
-        let is = |outcome: &Outcome| lines.contains(&line(texts, *outcome));
-        [Outcome::Faster, Outcome::Slower].into_iter().find(is)
+        let seen = |outcome| {
+            let known = line(texts, outcome);
+            lines.iter().filter(|line| **line == known).count()
+        };
+        match (seen(Outcome::Faster), seen(Outcome::Slower)) {
+            (1.., _) => Some(Outcome::Faster),
+            (_, SLOWER..) => Some(Outcome::Slower),
+            _ => None,
+        }
     }
 
     /// A file that cannot be written costs the next start its time, and nothing else.
@@ -71,12 +82,16 @@ mod tests {
         let texts = |n: usize| vec![format!("kernel {n}"), "another".to_owned()];
         assert_eq!(trials().outcome(&texts(0)), None);
         for n in 0..=MOST {
-            let outcome = if n % 2 == 0 { Outcome::Faster } else { Outcome::Slower };
-            trials().add(&texts(n), outcome);
-            assert_eq!(trials().outcome(&texts(n)), Some(outcome));
+            trials().add(&texts(n), Outcome::Faster);
+            assert_eq!(trials().outcome(&texts(n)), Some(Outcome::Faster));
         }
         assert_eq!(trials().outcome(&texts(0)), None, "only so many are remembered");
         assert_eq!(trials().outcome(&texts(MOST)[..1]), None);
+        for n in 1..=SLOWER {
+            assert_eq!(trials().outcome(&texts(0)), None, "slower {n} times is not certain");
+            trials().add(&texts(0), Outcome::Slower);
+        }
+        assert_eq!(trials().outcome(&texts(0)), Some(Outcome::Slower));
         fs::write(folder.join("adapter.trials"), [0xff, 0xfe, b'x']).unwrap();
         assert_eq!(trials().outcome(&texts(MOST)), None, "a damaged file knows nothing");
         assert_eq!(Trials(None).outcome(&texts(0)), None);
