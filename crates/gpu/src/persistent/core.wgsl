@@ -22,7 +22,7 @@ var<immediate> p: Params;
 // Sums of slices, [blocks, slices, 8 rows].
 var<workgroup> partials: array<f32, MOST_PARTIALS>;
 // Sums of squares, by subgroups.
-var<workgroup> squares: array<f32, N_SUBGROUPS>;
+var<workgroup> squares: array<vec4<f32>, (N_SUBGROUPS + 3u) / 4u>;
 // Whether a thread has given up waiting. What the workgroup makes from then on is worth nothing, and nobody is told.
 var<workgroup> stopped: atomic<u32>;
 
@@ -69,11 +69,12 @@ fn publish(at: u32, v: f32) { atomicStore(&exchange[at], (bitcast<u32>(v) & 0xff
 fn publish_word(at: u32, v: u32) { atomicStore(&exchange[at], (v & 0xfffffffeu) | tag); }
 
 fn finish_squares() {
-  let sum = subgroupAdd(square);
-  if (lane == 0u) { squares[subgroup] = sum; }
+  let sum = subgroup_sum(square);
+  if (lane == 0u) { squares[subgroup / 4u][subgroup % 4u] = sum; }
 }
 fn norm_scale() -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < N_SUBGROUPS; i += 1u) { sum += squares[i]; }
-  return inverseSqrt(sum / f32(N_EMBD) + EPS);
+  var sums = vec4<f32>();
+  for (var i = 0u; i < N_SUBGROUPS / 4u; i += 1u) { sums += squares[i]; }
+  for (var i = N_SUBGROUPS / 4u * 4u; i < N_SUBGROUPS; i += 1u) { sums.x += squares[i / 4u][i % 4u]; }
+  return inverseSqrt(((sums.x + sums.y) + (sums.z + sums.w)) / f32(N_EMBD) + EPS);
 }

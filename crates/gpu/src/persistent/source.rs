@@ -125,7 +125,7 @@ impl Source {
             true => include_str!("head_norms.wgsl"),
             false => include_str!("no_head_norms.wgsl"),
         });
-        let mut text = String::new();
+        let mut text = self.subgroup_sum();
         self.vectors(&mut text);
         self.registers(&mut text);
         for work in Work::ALL {
@@ -145,6 +145,15 @@ impl Source {
         let main =
             include_str!("main.wgsl").replace("// <random number>", first).replace("<next token>", next);
         shader.text(&text).text(&main).finish()
+    }
+
+    /// A number of each lane, added up. `subgroupAdd` asks which lanes there are before it does the same.
+    fn subgroup_sum(&self) -> String {
+        let distances = (0..).map(|i| 1 << i).take_while(|&distance| distance < self.geometry.lanes);
+        let sums: String = distances.fold(String::new(), |text, distance: usize| {
+            text + &format!("  sum += subgroupShuffleXor(sum, {distance}u);\n")
+        });
+        format!("fn subgroup_sum(v: f32) -> f32 {{\n  var sum = v;\n{sums}  return sum;\n}}\n")
     }
 
     /// What products are of: x as it is staged, and weights.

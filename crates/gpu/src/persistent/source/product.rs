@@ -89,7 +89,7 @@ impl Source {
         let _ = writeln!(
             text,
             "fn phase_{name}(layer: u32, next: u32) {{\n{pause}  {take}\n{before}  {stage}\n  workgroupBarrier();\n\
-             \x20 multiply_{name}(layer);\n{squares}  workgroupBarrier();\n  finish_{name}();\n{behind}{vectors}}}"
+{squares}  multiply_{name}(layer);\n  workgroupBarrier();\n  finish_{name}();\n{behind}{vectors}}}"
         );
     }
 
