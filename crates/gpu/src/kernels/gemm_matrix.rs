@@ -175,7 +175,7 @@ impl GemmMatrix {
             .constant("SUBGROUPS", tile.threads() / LANES)
             .text(include_str!("gemm_matrix.wgsl"))
             .bindings_ordered(self.ordered)
-            .decoder(self.ty)
+            .late_decoder(self.ty)
             .text(X_QUAD)
             .text(match (bits(self.ty), has_min(self.ty)) {
                 (Some(4), false) => include_str!("../shared/halves_4.wgsl"),
