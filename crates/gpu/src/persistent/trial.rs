@@ -3,7 +3,7 @@
 
 use super::geometries::{geometries, group_counts};
 use super::trials::{Outcome, Trials};
-use super::{Compiled, Drawing, Persistent, STATUS_WORDS, Shape, outcome, text};
+use super::{Compiled, Drawing, Persistent, STATUS_WORDS, Shape, Variant, outcome, text};
 use crate::device::{Gpu, GpuBackend, NVIDIA};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
@@ -32,9 +32,11 @@ const RACES: usize = 4;
 /// A draw in which only the best has a chance.
 const SHARP: Drawing =
     Drawing { options: DrawOptions { k: 40, sharpness: 1e9, ..Drawing::BEST.options }, ..Drawing::BEST };
-/// The token that they follow, and one that others follow.
+/// The token that they follow.
 const FIRST: u32 = 0;
-const OTHER: u32 = 1;
+/// Rows of the prompts that fill the cache before, of one length, since others may need other kernels; and how far it is filled at most.
+const FILLED: usize = 128;
+const FURTHEST: usize = 4096;
 const OWN: SequenceId = SequenceId(0);
 
 /// What is tried, and in which order.
@@ -222,39 +224,79 @@ impl Persistent {
         Ok(true)
     }
 
-    /// The first tokens, by every variant, are to be those of the plan of dispatches, and not since it has filled the cache: each is,
-    /// by that plan and behind the same tokens, the best or so near it that rounding decides. Drawn where only the best has a chance,
-    /// they are so too.
+    /// Some tokens, by every variant, are to be those of the plan of dispatches, and not since it has filled the cache: each is, by
+    /// that plan and behind the same tokens, the best or so near it that rounding decides. Drawn where only the best has a chance, they
+    /// are so too.
     fn compare(&mut self, pass: &mut GpuForwardPass) -> Result<(), String> {
-        for variant in 0..self.variants.len() {
-            self.compare_variant(pass, variant)?;
+        let places = self.places(pass.context_len());
+        let furthest = places.first().map_or(0, |(start, _)| *start);
+        pass.truncate(OWN, 0);
+        for some in others(pass, 0, furthest).chunks(FILLED) {
+            pass.forward_prompt(some).map_err(|error| error.to_string())?;
         }
-        Ok(())
+        places.into_iter().try_for_each(|(start, variant)| self.compare_variant(pass, variant, start))
     }
 
-    fn compare_variant(&mut self, pass: &mut GpuForwardPass, variant: usize) -> Result<(), String> {
+    /// Where which variant is tried: at the first positions that it is for, and at the last, those that are furthest on before others.
+    fn places(&self, context_len: usize) -> Vec<(usize, usize)> {
+        let end = |variant: &Variant| {
+            let later = |other: &&Variant| {
+                other.geometry.draws == variant.geometry.draws && other.from > variant.from
+            };
+            let next = self.variants.iter().filter(later).map(|other| other.from).min();
+            next.unwrap_or(context_len.min(FURTHEST))
+        };
+        let of = |(i, variant): (usize, &Variant)| {
+            let last = end(variant).saturating_sub(TOKENS).max(variant.from);
+            [(variant.from, i), (last, i)]
+        };
+        let mut places: Vec<_> = self.variants.iter().enumerate().flat_map(of).collect();
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        places.dedup();
+        places
+    }
+
+    /// Some tokens from position `start` on, up to which the cache is filled.
+    fn compare_variant(
+        &mut self,
+        pass: &mut GpuForwardPass,
+        variant: usize,
+        start: usize,
+    ) -> Result<(), String> {
         let drawing = if self.variants[variant].geometry.draws { SHARP } else { Drawing::BEST };
-        let n = TOKENS.min(pass.context_len());
+        let n = TOKENS.min(pass.context_len() - start);
         let ids = pass.machine.gpu.readback("ids", 4 * (n + STATUS_WORDS) as u64);
         // Other keys and values are in the cache before.
-        pass.truncate(OWN, 0);
-        pass.forward_prompt(&[OTHER; TOKENS][..n]).map_err(|error| error.to_string())?;
-        pass.machine.write_tokens(0, &[FIRST]);
-        self.submit_variant(&pass.machine, variant, (0, n, drawing), &ids);
+        pass.truncate(OWN, start);
+        let others = others(pass, start, n);
+        pass.forward_prompt(&others).map_err(|error| error.to_string())?;
+        pass.write_table();
+        pass.machine.write_tokens(start, &[FIRST]);
+        self.submit_variant(&pass.machine, variant, (start, n, drawing), &ids);
         let words = pass.machine.gpu.map(&ids, n + STATUS_WORDS).map_err(|error| error.to_string())?;
         if outcome(&words, n) != (n, false) {
             return Err("its workgroups wait for each other in vain".to_owned());
         }
-        match confirms(pass, FIRST, &words[..n])? {
+        match confirms(pass, (start, FIRST), &words[..n])? {
             true => Ok(()),
-            false => Err("its tokens are not those of the other way".to_owned()),
+            false => Err(format!("its tokens from position {start} on are not those of the other way")),
         }
     }
 }
 
-/// Whether the plan of dispatches, behind `first` at the beginning, might have chosen `then`.
-pub(crate) fn confirms(pass: &mut GpuForwardPass, first: u32, then: &[u32]) -> Result<bool, String> {
-    pass.truncate(OWN, 0);
+/// `n` tokens from position `start` on that fill the cache, none of which is that before it.
+fn others(pass: &GpuForwardPass, start: usize, n: usize) -> Vec<u32> {
+    let n_vocab = pass.spec.n_vocab as u32;
+    (start as u32..).take(n).map(|i| (37 * i + 11) % n_vocab).collect()
+}
+
+/// Whether the plan of dispatches, behind `first` at position `start`, might have chosen `then`.
+pub(crate) fn confirms(
+    pass: &mut GpuForwardPass,
+    (start, first): (usize, u32),
+    then: &[u32],
+) -> Result<bool, String> {
+    pass.truncate(OWN, start);
     let near = NEAR[usize::from(pass.rounds_activations())];
     let mut token = first;
     for &next in then {

@@ -239,11 +239,11 @@ fn a_trial_in_8_bits_knows_a_wrong_token() {
     let mut pass = pass_with(&small(), RopePairing::Adjacent, &options);
     assert!(pass.rounds_activations());
     let ids = run(&mut pass).0;
-    assert!(confirms(&mut pass, 5, &ids).unwrap(), "{ids:?}");
+    assert!(confirms(&mut pass, (0, 5), &ids).unwrap(), "{ids:?}");
     for at in [0, N / 2, N - 1] {
         let mut wrong = ids.clone();
         wrong[at] = (wrong[at] + 1) % 250;
-        assert!(!confirms(&mut pass, 5, &wrong).unwrap(), "{at}: {ids:?}");
+        assert!(!confirms(&mut pass, (0, 5), &wrong).unwrap(), "{at}: {ids:?}");
     }
 }
 
@@ -290,6 +290,27 @@ fn a_trial_leaves_the_sequence_empty() {
     assert!(after(silent, ALONE, None).unwrap_err().contains("not those of the other way"));
     pass.persistent = Some(right);
     assert_same(&run(&mut pass), &expected, "after trials");
+}
+
+/// Variants are tried where they are used, at the beginning and at the end: this text is wrong from the second block of keys on.
+#[test]
+fn a_trial_knows_what_is_wrong_far_on() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let two = Geometry { splits: 2, ..ALONE };
+    for variants in [vec![(0, ALONE)], vec![(0, ALONE), (12, two)], vec![(0, ALONE), (36, two)]] {
+        let mut tried_with = |right: bool| {
+            equip(&mut pass, &variants, |text| {
+                assert!(text.contains("blocks[i] = tables[TABLE + i];"));
+                if right { text } else { text.replace("tables[TABLE + i]", "tables[TABLE]") }
+            });
+            let kernel = pass.persistent.take().unwrap();
+            tried(&mut pass, kernel).map(|_| ())
+        };
+        assert_eq!(tried_with(true), Ok(()), "{variants:?}");
+        let wrong = tried_with(false).unwrap_err();
+        let position: usize = wrong.split(' ').find_map(|word| word.parse().ok()).expect(&wrong);
+        assert!(wrong.contains("not those of the other way") && position > 20, "{wrong}");
+    }
 }
 
 /// Groups that are not all at work at a time wait in vain, but not for ever.
