@@ -50,6 +50,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
             batch: SMALL_BATCH,
             holds_layer: true,
             draws: false,
+            in_turns: false,
         };
         let of = |work| Share::of(shape, &geometry, work);
         Work::ALL.iter().map(|&work| of(work).steps() * of(work).units()).sum::<usize>()
@@ -76,7 +77,18 @@ pub(super) fn geometries(
         // More parts than there are groups for would follow one another.
         let splits = splits.min(groups / shape.heads.n_heads).max(1);
         let copies = if shape.layer_bytes() <= MOST_COPIED { COPIES } else { 1 };
-        Geometry { groups, threads, lanes, splits, copies, keys: KEYS, batch, holds_layer, draws: false }
+        Geometry {
+            groups,
+            threads,
+            lanes,
+            splits,
+            copies,
+            keys: KEYS,
+            batch,
+            holds_layer,
+            draws: false,
+            in_turns: false,
+        }
     };
     let small = geometry(SMALL[0].1, true).can_hold(shape);
     let shares = if small { &SMALL[..] } else { &LARGE[..] };

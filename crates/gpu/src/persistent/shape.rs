@@ -98,6 +98,8 @@ pub(crate) struct Geometry {
     pub(crate) holds_layer: bool,
     /// Whether a token is drawn, for which a workgroup keeps the logits of its rows, or is the best.
     pub(crate) draws: bool,
+    /// Whether subgroups of a group may be at work one after another, each from barrier to barrier, as on software devices.
+    pub(crate) in_turns: bool,
 }
 
 impl Geometry {

@@ -142,6 +142,7 @@ mod tests {
                     batch,
                     holds_layer,
                     draws: true,
+                    in_turns: false,
                 };
                 for work in Work::ALL {
                     check(&Share::of(&shape, &geometry, work), &geometry, &format!("{n_embd} {work:?}"));

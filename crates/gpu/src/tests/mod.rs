@@ -27,6 +27,7 @@ mod matvec_rows;
 mod msl;
 mod persistent;
 mod persistent_draws;
+mod persistent_groups;
 mod plan;
 mod profile;
 mod quantize;

@@ -1,5 +1,5 @@
-//! The persistent kernel against the plan of dispatches. One group needs nobody else, so that any adapter can run it; more of them
-//! are for real GPUs, and have to give up in order on this one.
+//! The persistent kernel against the plan of dispatches. One group needs nobody else, so that any adapter can run it; for more of them
+//! see `persistent_groups`.
 
 use super::forward::{OWN, options};
 use super::plan::planned;
@@ -27,6 +27,7 @@ pub(super) const ALONE: Geometry = Geometry {
     batch: 32,
     holds_layer: true,
     draws: false,
+    in_turns: true,
 };
 
 /// As small as the kernel takes it; with as many layers that parities turn from token to token.
@@ -97,12 +98,12 @@ fn run(pass: &mut GpuForwardPass) -> (Vec<u32>, Vec<f32>) {
 }
 
 /// The last layer's keys and values.
-fn cache(pass: &mut GpuForwardPass) -> Vec<f32> {
+pub(super) fn cache(pass: &mut GpuForwardPass) -> Vec<f32> {
     let layer = pass.spec().n_layers - 1;
     (0..N).flat_map(|at| pass.key_and_value(layer, OWN, at)).flatten().collect()
 }
 
-fn assert_same((ids, cached): &(Vec<u32>, Vec<f32>), expected: &(Vec<u32>, Vec<f32>), what: &str) {
+pub(super) fn assert_same((ids, cached): &(Vec<u32>, Vec<f32>), expected: &(Vec<u32>, Vec<f32>), what: &str) {
     assert_eq!(*ids, expected.0, "{what}");
     let largest = expected.1.iter().fold(0f32, |m, v| m.max(v.abs()));
     let apart = cached.iter().zip(&expected.1).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
@@ -148,6 +149,20 @@ fn any_copy_gives_the_tokens_of_the_plan() {
             text.replace("wg % 3u", &format!("{copy}u"))
         });
         assert_same(&run(&mut pass), &expected, &format!("copy {copy}"));
+        assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+    }
+}
+
+/// More keys than a group has in hand, in an odd and in an even number of chunks, and a last one that is not whole.
+#[test]
+fn keys_in_chunks_give_the_tokens_of_the_plan() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    // 8 keys a chunk, or 16: four threads have a key.
+    for (keys, splits) in [(1, 1), (1, 3), (2, 1)] {
+        let geometry = Geometry { threads: 32, keys, splits, batch: 4, holds_layer: false, ..ALONE };
+        equip(&mut pass, &[(0, geometry)], |text| text);
+        assert_same(&run(&mut pass), &expected, &format!("{keys} keys a team, {splits} parts"));
         assert!(pass.persistent.is_some(), "{:?}", pass.notes());
     }
 }
@@ -372,6 +387,7 @@ fn the_texts_for_real_models_are_valid() {
                     batch: 32,
                     holds_layer: true,
                     draws,
+                    in_turns: false,
                 };
                 let geometry = match geometry.can_hold(&shape) {
                     true => geometry,
@@ -401,6 +417,7 @@ fn the_texts_for_real_models_are_valid() {
                 batch: 32,
                 holds_layer: true,
                 draws: false,
+                in_turns: false,
             };
             assert!(shape.fits(&few, 48 << 10).unwrap_err().contains("units"));
         });

@@ -98,11 +98,11 @@ pub(super) fn copy_at(at: &str, n: usize, copies: usize, copy: &str) -> String {
 impl Source {
     /// Waits for words as `word0`, `word1` and so on, until all have the tag `expected`; a word that a thread needs not have counts as
     /// if it had. Each thread asks for itself: with a vote of subgroups in a loop, NVIDIA's compiler no longer knows which threads are
-    /// together, and has every operation of subgroups and every barrier of the kernel find out. A group alone waits for itself, and a
-    /// software device may run its subgroups one after another from barrier to barrier.
+    /// together, and has every operation of subgroups and every barrier of the kernel find out. Where subgroups take turns, all tell what
+    /// they have to tell before one waits.
     pub(super) fn wait(&self, words: &[Word], expected: &str) -> String {
         let mut text = String::new();
-        if self.geometry.groups == 1 {
+        if self.geometry.in_turns {
             text.push_str("  workgroupBarrier();\n");
         }
         let (mut loads, mut again) = (String::new(), String::new());
