@@ -11,16 +11,14 @@ const GROUPS: [usize; 7] = [132, 128, 120, 96, 64, 48, 32];
 const SMALL_BATCH: usize = 32;
 const LARGE_BATCH: usize = 4;
 /// How the work of a small model is shared out, by the position from which on it is best: threads, and parts of the keys. A part of
-/// 128 keys, of heads of 64, is all in hand at a time, and up to three such parts one more is better than more in turn. Measured on an
-/// H200 with SmolLM-135M, us a token: 1 and 2 parts 290 and 291 at 64 to 96, 296 and 295 at 96 to 128; 2 and 3 299 and 306 at 208 to 240, 318 and
-/// 308 at 240 to 272; 3 and 8 340 and 332 at 448 to 480, 347 and 333 at 576 to 608. In a version before 8 parts made 3,073, 2,785, 2,407
-/// and 1,886 tokens a second at 1024, 2048, 4096 and 8000, 14 parts 2,982, 2,858, 2,580 and 2,143.
-///
-/// Kernels in floats that take the best token give wrong ones with 320, 384 and 512 threads on an H200 with driver 580, since each
-/// thread waits for itself (the trial at load finds it, at every load alike; those that draw, and those of large models in 8 bits, do
-/// not). Why is not known.
+/// 128 keys, of heads of 64, is all in hand of 256 threads at a time, and up to three such parts one more is better than more in turn.
+/// Measured on an H200 with SmolLM-135M, us a token: 1 and 2 parts 290 and 291 at 64 to 96, 296 and 295 at 96 to 128; 2 and 3 299 and 306 at
+/// 208 to 240, 318 and 308 at 240 to 272; 3 and 8 340 and 332 at 448 to 480, 347 and 333 at 576 to 608. With the kernel as it is now, tokens a
+/// second at 0, 1024, 2048, 4096 and 8000: 256 threads and 8 parts to 1,536, 14 from there on, 4,370, 3,320, 3,070, 2,720 and 2,240; 384
+/// threads, 14 parts -, 3,380, 3,210, 2,900 and 2,395, 8 parts -, 3,530, 3,210, 2,800 and 2,170, one part 4,030 at 0; 512 threads, 8 parts -,
+/// 3,080, 2,870, 2,550 and 2,165.
 const SMALL: [(usize, [usize; 2]); 5] =
-    [(0, [256, 1]), (128, [256, 2]), (256, [256, 3]), (384, [256, 8]), (1536, [256, 14])];
+    [(0, [256, 1]), (128, [256, 2]), (256, [256, 3]), (384, [384, 8]), (2048, [384, 14])];
 /// The same of a large one, as measured with a version before: Llama-1B made 2,271 tokens a second so; 2,045 with 8 units a thread,
 /// 2,166 with those of two products, and 2,002 with 256 threads and 8 units of two products. One part made 2,242, 2,190 and 1,984
 /// tokens a second (at 32, 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.

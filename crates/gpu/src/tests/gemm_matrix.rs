@@ -131,7 +131,9 @@ fn every_tile_and_epilogue_agrees_with_f64_at_random_shapes() {
     ] {
         for &epilogue in epilogues {
             let tiles = tiles(&lab);
-            for (i, &tile) in tiles.iter().enumerate() {
+            let size = size(&lab);
+            let can = |tile: &MatrixTile| epilogue != Epilogue::SiluMul || tile.pairs_rows(size);
+            for (i, &tile) in tiles.iter().enumerate().filter(|(_, tile)| can(tile)) {
                 for _ in 0..if tiles.len() < TILES.len() { 1 + i } else { 3 } {
                     seed += 1;
                     let floats = floats(epilogue, seed);
