@@ -123,7 +123,7 @@ impl Bench {
     fn few_rows(&mut self, token: &[(Role, f64)], n_layers: usize) -> Result<(), GpuError> {
         for n_rows in [2, 4, 8] {
             let (mut one, mut all) = (0.0, 0.0);
-            for (what, us) in self.batch(n_rows)? {
+            for Timed { what, us, .. } in self.batch(n_rows)? {
                 let Some((_, single)) = token.iter().find(|(role, _)| *role == what.role) else { continue };
                 if !is_product(what.role) {
                     continue;
@@ -139,19 +139,18 @@ impl Bench {
     }
 
     fn prompt(&mut self) -> Result<(), GpuError> {
-        for (what, us) in self.batch(PROMPT)? {
+        for Timed { what, us, work } in self.batch(PROMPT)? {
             let name = format!("{PROMPT} rows, {what}");
             self.add(&name, us, "us");
             if is_product(what.role) {
-                let [n_in, n_out] = what.shape;
-                self.add(&name, (2 * n_in * n_out * PROMPT) as f64 / us / 1e6, "TFLOP/s");
+                self.add(&name, (2 * work) as f64 / us / 1e6, "TFLOP/s");
             }
         }
         Ok(())
     }
 
-    /// The steps of a batch of one sequence; microseconds by role.
-    fn batch(&mut self, n_rows: usize) -> Result<Vec<(What, f64)>, GpuError> {
+    /// The steps of a batch of one sequence, by role.
+    fn batch(&mut self, n_rows: usize) -> Result<Vec<Timed>, GpuError> {
         let pass = &mut self.pass;
         let n_rows = n_rows.min(pass.batch_regions.n_rows);
         let at = pass.machine.tables_at;
@@ -173,7 +172,10 @@ impl Bench {
         );
         by_role(&plan)
             .into_iter()
-            .map(|steps| Ok((steps[0].what, self.chain(&scratch.group, steps)?)))
+            .map(|steps| {
+                let work = steps.iter().map(|step| step.work).sum();
+                Ok(Timed { what: steps[0].what, us: self.chain(&scratch.group, steps)?, work })
+            })
             .collect()
     }
 
@@ -301,6 +303,14 @@ fn is_product(role: Role) -> bool {
             | Role::FfnDown
             | Role::Output
     )
+}
+
+/// The steps of a role.
+struct Timed {
+    what: What,
+    us: f64,
+    /// Multiplications of its products.
+    work: u64,
 }
 
 /// Bytes of weights that the products of a role read.

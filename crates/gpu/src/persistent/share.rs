@@ -110,7 +110,7 @@ impl Share {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::kernels::heads::Heads;
     use crate::persistent::shape::{MOST_BUFFERS, Spot};
@@ -177,7 +177,7 @@ mod tests {
     }
 
     /// A model of Q4_0, without places: its width, heads, those of keys, their length, and gates.
-    fn shape([n_embd, n_heads, n_kv_heads, head_dim, n_ff]: [usize; 5]) -> Shape {
+    pub(in crate::persistent) fn shape([n_embd, n_heads, n_kv_heads, head_dim, n_ff]: [usize; 5]) -> Shape {
         let place = |n_rows: usize, n_cols: usize| Place {
             ty: TensorType::Q4_0,
             n_cols,
