@@ -122,7 +122,7 @@ impl Compiled {
         let more_weights = pipelines.more_weights(gpu, n_buffers - 1);
         let compile = |(from, geometry): (usize, Geometry), text: &String| {
             let draws = if geometry.draws { "_draws" } else { "" };
-            let name = format!("persistent_{}{draws}", geometry.splits);
+            let name = format!("persistent_{}x{}{draws}", geometry.threads, geometry.splits);
             let pipeline = pipelines.compile_text(gpu, &name, text.clone(), more_weights.as_ref())?;
             Ok(Variant { from, geometry, pipeline })
         };
