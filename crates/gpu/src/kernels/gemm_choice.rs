@@ -156,19 +156,11 @@ fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::variants::MATRICES;
 
     #[test]
     fn tiles_grow_with_the_work() {
-        let caps = Caps {
-            subgroups: true,
-            max_threads: 1024,
-            workgroup_memory: 48 << 10,
-            max_binding: 128 << 20,
-            matrices: Some(MatrixSize::Sixteen),
-            ahead_bytes: 0,
-            wide: false,
-            orders_loads: false,
-        };
+        let caps = MATRICES;
         let best = |caps: Caps, most_parts, n_tokens, n_rows: usize, n_cols, epilogue| {
             let floats = [Floats::F16, Floats::F32];
             let product = Product {
@@ -221,16 +213,7 @@ mod tests {
 
     #[test]
     fn without_matrix_units_there_are_the_tiles_of_gemm() {
-        let caps = Caps {
-            subgroups: true,
-            max_threads: 1024,
-            workgroup_memory: 48 << 10,
-            max_binding: 128 << 20,
-            matrices: None,
-            ahead_bytes: 0,
-            wide: false,
-            orders_loads: false,
-        };
+        let caps = Caps { matrices: None, ..MATRICES };
         let floats = [Floats::F32; 2];
         let product = Product {
             ty: TensorType::Q4_0,
@@ -244,7 +227,7 @@ mod tests {
         assert!(!takes_halves(caps));
         let Pick { kernel, grid, .. } = pick(product, caps);
         assert_eq!((kernel.name(), grid), ("gemm_q4_0_add_large".to_owned(), [4, 32, 1]));
-        let Pick { kernel, grid, .. } = pick(product, Caps { matrices: Some(MatrixSize::Sixteen), ..caps });
+        let Pick { kernel, grid, .. } = pick(product, MATRICES);
         assert_eq!((kernel.name(), grid), ("gemm_matrix_q4_0_add_128x128x64".to_owned(), [4, 32, 1]));
     }
 }

@@ -26,7 +26,8 @@ const LARGE_BATCH: usize = 4;
 /// | 384 x 13 | 3,297 | 3,283 | 3,253 | 3,266 | 3,244 | 3,196 | 3,136 | 3,137 |
 ///
 /// At 2,048, 4,096 and 8,000 13 parts made 3,251, 2,933 and 2,428, 6 parts 3,211, 2,629 and 1,966; 512 threads and 8 parts 2,870, 2,550 and
-/// 2,165. With 6 keys in hand in place of 4, 256 threads are as fast as 384 from 4,096 on, and 384 have not the registers. When all heads
+/// 2,165. With 6 keys in hand in place of 4, 256 threads and 13 parts made 2,850 and 2,300 at 4,096 and 8,000 where 384 with 4 made 2,900 and
+/// 2,395; 384 with 6 made 1,200 everywhere. When all heads
 /// that share keys attended to them together, in 40 parts that met in a phase of their own, it was 2,980, 2,790 and 2,380.
 const SMALL: [(usize, [usize; 2]); 6] =
     [(0, [256, 1]), (128, [256, 2]), (224, [256, 4]), (416, [384, 4]), (768, [384, 6]), (1664, [384, 14])];
@@ -119,28 +120,18 @@ pub(super) fn geometries(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::MatrixSize;
     use crate::persistent::share::tests::shape;
+    use crate::tests::variants::MATRICES;
 
     /// Whatever the position, registers hold a layer of a model whose layers they hold at all.
     #[test]
     fn a_thread_of_a_small_model_holds_its_weights_of_a_layer_everywhere() {
-        let caps = Caps {
-            subgroups: true,
-            max_threads: 1024,
-            workgroup_memory: 48 << 10,
-            max_binding: 128 << 20,
-            matrices: Some(MatrixSize::Sixteen),
-            ahead_bytes: 0,
-            wide: false,
-            orders_loads: false,
-        };
         let mut n_small = 0;
         for n_embd in (256..=1024).step_by(64) {
             for n_ff in (512..=4096).step_by(256) {
                 let shape = shape([n_embd, n_embd / 64, 1, 64, n_ff]);
                 for groups in group_counts(&shape, 32) {
-                    let Ok(all) = geometries(&shape, 8192, (groups, 32), caps) else { continue };
+                    let Ok(all) = geometries(&shape, 8192, (groups, 32), MATRICES) else { continue };
                     let small = all[0].1.holds_layer;
                     n_small += usize::from(small);
                     for (from, geometry) in all {

@@ -2,6 +2,7 @@
 
 use super::matvec::TYPES;
 use super::rows::{Case, Problem};
+use super::variants::LEAST;
 use super::{Lab, Memory};
 use crate::device::Caps;
 use crate::kernels::gemm::{Gemm, Tile};
@@ -103,16 +104,7 @@ fn results_repeat_and_a_wrong_weight_shows() {
 
 #[test]
 fn tiles_grow_with_the_work() {
-    let caps = Caps {
-        subgroups: false,
-        max_threads: 256,
-        workgroup_memory: 32 << 10,
-        max_binding: 128 << 20,
-        matrices: None,
-        ahead_bytes: 0,
-        wide: false,
-        orders_loads: false,
-    };
+    let caps = Caps { workgroup_memory: 32 << 10, ..LEAST };
     let pick = |n_tokens, n_rows: usize| Tile::pick(n_tokens, n_rows / 32, caps);
     // 8 B: gate and up of 512 tokens; the output projection of 64.
     assert_eq!(pick(512, 28672), Tile::Large);

@@ -39,7 +39,7 @@ mod sampling;
 mod silu_mul;
 mod top_candidates;
 mod upload;
-mod variants;
+pub(crate) mod variants;
 
 use crate::device::{AdapterChoice, Caps, Gpu};
 use crate::kernels::Kernel;

@@ -1,5 +1,6 @@
 //! Plans are lists whose length is the number of dispatches.
 
+use super::variants::APPLE;
 use crate::GpuError;
 use crate::device::{Caps, MatrixSize};
 use crate::kernels::Kernel;
@@ -16,16 +17,7 @@ use gguf::TensorType;
 use model::{Choice, ModelSpec, Synthetic, SyntheticPreset, TensorSource, Weights};
 use testkit::TinyModel;
 
-const CAPS: Caps = Caps {
-    subgroups: true,
-    max_threads: 1024,
-    workgroup_memory: 32 << 10,
-    max_binding: 2 << 30,
-    matrices: None,
-    ahead_bytes: 0,
-    wide: false,
-    orders_loads: false,
-};
+const CAPS: Caps = Caps { max_binding: 2 << 30, ..APPLE };
 
 /// What `look` sees of the planner of a preset.
 pub(super) fn planned<T>(preset: SyntheticPreset, look: impl FnOnce(&ModelSpec, &Planner<'_>) -> T) -> T {

@@ -58,7 +58,7 @@ pub(super) const LEAST: Caps = Caps {
 };
 /// An M1 with its matrix units; and those of others.
 pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };
-pub(super) const MATRICES: Caps =
+pub(crate) const MATRICES: Caps =
     Caps { workgroup_memory: 48 << 10, matrices: Some(MatrixSize::Sixteen), orders_loads: true, ..APPLE };
 
 /// The variants that an adapter with these abilities may be given.
