@@ -40,6 +40,17 @@ const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [
 const COPIES: usize = 4;
 /// Bytes of a layer up to which there are several: 34 MB and 122 MB were measured.
 const MOST_COPIED: u64 = 64 << 20;
+/// Workgroups beside those of a small model that bring keys and values near. SmolLM-135M, 128 tokens, twice, in tokens a second:
+///
+/// | helpers | 0 | 100 | 256 | 1,024 | 4,096 | 8,000 |
+/// |---|---|---|---|---|---|---|
+/// | 0 | 4,128 4,192 | 3,947 3,974 | 3,801 3,803 | 3,545 3,547 | 2,908 2,904 | 2,388 2,383 |
+/// | 4 | 4,292 4,259 | 4,090 4,222 | 3,919 3,950 | 3,669 3,672 | 2,977 2,956 | 2,488 2,479 |
+///
+/// 8 of them made 2,885 to 2,991 and 2,389 to 2,397 at 4,096 and 8,000 on another machine, where 4 made 2,962 to 2,979 and 2,471 to 2,498; 12
+/// of them 2,832 to 2,875 and 2,256 to 2,263. When they brought the head's weights near as well, in the last 10 or 20 layers, it was not
+/// faster that could be told from one run to the next.
+const HELPERS: usize = 4;
 /// Keys in hand at a time.
 const KEYS: usize = 4;
 
@@ -52,6 +63,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
     let units = |&groups: &usize| {
         let geometry = Geometry {
             groups,
+            helpers: 0,
             threads: SMALL[0].1[0],
             lanes,
             splits: 1,
@@ -89,6 +101,7 @@ pub(super) fn geometries(
         let copies = if shape.layer_bytes() <= MOST_COPIED { COPIES } else { 1 };
         Geometry {
             groups,
+            helpers: if holds_layer { HELPERS } else { 0 },
             threads,
             lanes,
             splits,

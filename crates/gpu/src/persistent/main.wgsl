@@ -47,6 +47,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   }
   workgroupBarrier();
   if (!alive()) { limit = 0u; }
+  // <help>
   if (p.n_tokens == 0u) { roll_call(); }
   load_first();
   var token = tokens[p.position];
@@ -63,6 +64,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
     for (var layer = 0u; layer < N_LAYERS; layer += 1u) {
       let next = select(layer + 1u, 0u, layer + 1u == N_LAYERS);
       tag = (p.layer_uses + i * N_LAYERS + layer + 1u) & 1u;
+      // <progress>
       if (wg < QKV_GROUPS) { phase_qkv(layer, next); }
       if (attends()) {
         attend(layer, position);
@@ -86,4 +88,5 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       atomicStore(&exchange[DONE], i + 1u);
     }
   }
+  // <end>
 }

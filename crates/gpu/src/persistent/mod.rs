@@ -51,7 +51,7 @@ struct Params {
     position: u32,
     /// 0 is a roll call.
     n_tokens: u32,
-    /// How often words were used before this submit; only parity counts.
+    /// How often words were used before this submit: their parity, and what progress is counted from.
     layer_uses: u32,
     token_uses: u32,
     limit: u32,
@@ -227,7 +227,7 @@ impl Persistent {
             n_groups: self.variants[variant].geometry.groups as u32,
             philox_rounds: PHILOX_ROUNDS as u32,
         };
-        self.layer_uses = (self.layer_uses + n_tokens as u32 * self.n_layers) % 2;
+        self.layer_uses = self.layer_uses.wrapping_add(n_tokens as u32 * self.n_layers);
         self.token_uses = (self.token_uses + n_tokens as u32) % 2;
         let Variant { geometry, pipeline, .. } = &self.variants[variant];
         machine.submit(
@@ -240,7 +240,7 @@ impl Persistent {
                     pass.set_bind_group(3, more, &[]);
                 }
                 pass.set_immediates(0, bytemuck::bytes_of(&params));
-                pass.dispatch_workgroups(geometry.groups as u32, 1, 1);
+                pass.dispatch_workgroups((geometry.groups + geometry.helpers) as u32, 1, 1);
             },
             |encoder| {
                 let (from, len) = (4 * (position + 1) as u64, 4 * n_tokens as u64);

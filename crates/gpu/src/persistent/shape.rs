@@ -82,6 +82,8 @@ pub(crate) struct Shape {
 pub(crate) struct Geometry {
     /// Workgroups, all of which must be at work at a time.
     pub(crate) groups: usize,
+    /// Workgroups beside them that bring keys and values near; whether they are at work at a time does not matter.
+    pub(crate) helpers: usize,
     /// Threads of each, a multiple of 32.
     pub(crate) threads: usize,
     /// Lanes of a subgroup.

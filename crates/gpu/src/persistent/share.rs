@@ -134,6 +134,7 @@ pub(super) mod tests {
             {
                 let geometry = Geometry {
                     groups,
+                    helpers: 0,
                     threads,
                     lanes: 32,
                     splits: 1,

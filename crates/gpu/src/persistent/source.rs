@@ -25,7 +25,8 @@
 //! A thread of a small model has its weights of a layer in registers, and loads those of the next as soon as the last have been used;
 //! groups that do not attend read the weights after those, so that they come from the cache. Of a larger model a thread has a few
 //! units, and loads others as soon as those have been used; but nothing while it waits for a vector, whose words would come behind.
-//! Groups that do not attend read the weights that come next.
+//! Groups that do not attend read the weights that come next. Of a small model a few more groups, which nobody waits for, bring keys and
+//! values of the layer that comes next near (`help.wgsl`).
 //! A word that many look at is slow to come. So what all groups wait for is told in several copies, of which each group looks at one;
 //! and where the words are known to take a while, a small model's groups wait a little before they look at all.
 //! Numerics: f32, but for the lowest bit of what is exchanged, and vectors rounded to 8 bits where that is asked for: by whoever makes
@@ -114,6 +115,9 @@ impl Source {
             })
             .text(include_str!("../shared/keys.wgsl"))
             .text(include_str!("choose.wgsl"));
+        if geometry.helpers > 0 {
+            shader = shader.constant("HELPERS", geometry.helpers).text(include_str!("help.wgsl"));
+        }
         if geometry.draws {
             shader = self.draws(shader);
         }
@@ -142,8 +146,20 @@ impl Source {
             true => ("let even = even_number(p.position + token);", "draw(best, even)"),
             false => ("", "choose(best)"),
         };
-        let main =
-            include_str!("main.wgsl").replace("// <random number>", first).replace("<next token>", next);
+        let [help, tell, end] = match geometry.helpers {
+            0 => [""; 3],
+            _ => [
+                "if (wg >= N_GROUPS) {\n    help();\n    return;\n  }",
+                "tell_progress(i * N_LAYERS + layer);",
+                "tell_progress(p.n_tokens * N_LAYERS);",
+            ],
+        };
+        let main = include_str!("main.wgsl")
+            .replace("// <help>", help)
+            .replace("// <progress>", tell)
+            .replace("// <end>", end)
+            .replace("// <random number>", first)
+            .replace("<next token>", next);
         shader.text(&text).text(&main).finish()
     }
 

@@ -19,6 +19,7 @@ use testkit::TinyModel;
 pub(super) const N: usize = 40;
 pub(super) const ALONE: Geometry = Geometry {
     groups: 1,
+    helpers: 0,
     threads: 128,
     lanes: 0,
     splits: 1,
@@ -163,6 +164,18 @@ fn keys_in_chunks_give_the_tokens_of_the_plan() {
         let geometry = Geometry { threads: 32, keys, splits, batch: 4, holds_layer: false, ..ALONE };
         equip(&mut pass, &[(0, geometry)], |text| text);
         assert_same(&run(&mut pass), &expected, &format!("{keys} keys a team, {splits} parts"));
+        assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+    }
+}
+
+/// Groups that only help change nothing, whether they are at work beside or behind the others.
+#[test]
+fn helpers_change_nothing() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    equip(&mut pass, &[(0, ALONE), (12, Geometry { helpers: 3, splits: 2, ..ALONE })], |text| text);
+    for _ in 0..2 {
+        assert_same(&run(&mut pass), &expected, "with helpers");
         assert!(pass.persistent.is_some(), "{:?}", pass.notes());
     }
 }
@@ -379,6 +392,7 @@ fn the_texts_for_real_models_are_valid() {
             ] {
                 let geometry = Geometry {
                     groups,
+                    helpers: 0,
                     threads,
                     lanes: 32,
                     splits,
@@ -414,6 +428,7 @@ fn the_texts_for_real_models_are_valid() {
             }
             let few = Geometry {
                 groups: 1,
+                helpers: 0,
                 threads: 256,
                 lanes: 32,
                 splits: 1,

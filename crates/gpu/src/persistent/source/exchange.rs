@@ -9,10 +9,11 @@ use crate::shader::Shader;
 use std::fmt::Write;
 
 /// Words of the exchange that say how it went: whether a group has stopped, how many tokens are done, and how many groups have
-/// answered the roll call.
+/// answered the roll call; and how many layers of tokens were begun, where there are helpers.
 pub(in crate::persistent) const STOPPED: usize = 0;
 pub(in crate::persistent) const DONE: usize = 1;
 const PRESENT: usize = 2;
+const PROGRESS: usize = 3;
 /// Words of a line: what different phases use is not on the same.
 const LINE: usize = 32;
 
@@ -68,6 +69,7 @@ impl Regions {
             .constant("STOPPED", STOPPED)
             .constant("DONE", DONE)
             .constant("PRESENT", PRESENT)
+            .constant("PROGRESS", PROGRESS)
             .constant("AT_HIDDEN", self.hidden)
             .constant("AT_QKV", self.qkv)
             .constant("AT_ATTENDED", self.attended)
