@@ -238,15 +238,20 @@ impl AttendMatrix {
 
     /// What is behind the last key may be anything, and is zeroed: a share of 0 does not make up for it.
     fn stage_values(&self, j: usize) -> String {
-        (0..self.loads()).fold(String::new(), |mut text, i| {
-            let item = format!("(t + {}u)", i * THREADS);
-            let _ = writeln!(
-                text,
-                "  values[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = \
-                 select(vec4<f16>(), v{j}_{i}, first_key + {item} / QUADS <= last);"
-            );
-            text
-        })
+        let stage = |value: &dyn Fn(usize) -> String| {
+            (0..self.loads()).fold(String::new(), |mut text, i| {
+                let item = format!("(t + {}u)", i * THREADS);
+                let place = format!("own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS");
+                let _ = writeln!(text, "  values[{place}] = {};", value(i));
+                text
+            })
+        };
+        let known = |i| format!("first_key + (t + {}u) / QUADS <= last", i * THREADS);
+        format!(
+            "  if (first_key + KEYS - 1u <= last) {{\n{}  }} else {{\n{}  }}\n",
+            stage(&|i| format!("v{j}_{i}")),
+            stage(&|i| format!("select(vec4<f16>(), v{j}_{i}, {})", known(i)))
+        )
     }
 
     /// The queries of a subgroup's scores, matrix by matrix along the rows, where they are kept.
@@ -305,14 +310,18 @@ impl AttendMatrix {
         text + "  }\n"
     }
 
+    /// Shares of a round's keys; only a round with keys that some row must not see looks which these are.
     fn softmax(&self) -> String {
         let quads = KEYS / 16;
-        let mut text = String::from("  {\n  var high = LOWEST;\n");
+        let mut text = String::from(
+            "  {\n  let open = first_key + KEYS - 1u <= p.first + first_row;\n  var high = LOWEST;\n",
+        );
         for i in 0..quads {
             let _ = writeln!(
                 text,
                 "  let on{i} = vec4<u32>(first_key + (part + {0}u) * 4u) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(position);\n\
-                 \x20 let s{i} = select(vec4<f32>(LOWEST), scores[(own_rows + row) * SCORE_STRIDE + part + {0}u], on{i});\n\
+                 \x20 var s{i} = scores[(own_rows + row) * SCORE_STRIDE + part + {0}u];\n\
+                 \x20 if (!open) {{ s{i} = select(vec4<f32>(LOWEST), s{i}, on{i}); }}\n\
                  \x20 high = max(high, max(max(s{i}.x, s{i}.y), max(s{i}.z, s{i}.w)));",
                 4 * i
             );
@@ -330,7 +339,8 @@ impl AttendMatrix {
         for i in 0..quads {
             let _ = writeln!(
                 text,
-                "  let w{i} = select(vec4<f32>(), powers(s{i} - top), on{i});\n\
+                "  var w{i} = powers(s{i} - top);\n\
+                 \x20 if (!open) {{ w{i} = select(vec4<f32>(), w{i}, on{i}); }}\n\
                  \x20 sum += (w{i}.x + w{i}.y) + (w{i}.z + w{i}.w);\n\
                  \x20 shares[(own_rows + row) * SHARE_STRIDE + part + {}u] = vec4<f16>(w{i});",
                 4 * i
