@@ -1,7 +1,7 @@
 //! Attention of many rows of one sequence on matrix units; what comes in and out is as in `attend_prompt`.
 //!
 //! Requires: `Caps::matrices`; heads of 32 or of a multiple of 64, which four subgroups can share. Launch: a workgroup for a head
-//! and a tile of 32 rows, of one team of four subgroups or of two.
+//! and a tile of 32 rows, of one team of four subgroups or of two, or a tile of 64 rows of one team for long heads of many rows.
 //!
 //! A tile goes through blocks of 32 keys; two teams take turns, and their sums meet in the end. Scores leave the matrices through
 //! workgroup memory, where they become shares in f16. Sums stay in the matrices, which cannot be scaled there: shares are relative
@@ -17,16 +17,22 @@ use crate::device::{Caps, MatrixSize};
 use crate::shader::Shader;
 use std::fmt::Write;
 
-pub(super) const ROWS: usize = 32;
+/// Rows of a tile, and of one of long heads where there are many rows: what a round waits for is waited for half as often then. 512 rows of
+/// Llama-8B take 30.1 us on an H200 in place of 38.4; heads of 64 take longer so (Llama-1B with 512 rows, all in all, 4 %).
+const ROWS: usize = 32;
+const MANY_ROWS: usize = 64;
+const LONG_HEAD: usize = 128;
 /// Keys of a block, as many as one of the cache has: with 64 a multiprocessor has room for fewer workgroups.
 const KEYS: usize = 32;
 /// Threads and subgroups of a team.
 const THREADS: usize = 128;
 const SUBGROUPS: usize = 4;
-/// Subgroups along the rows and along the keys when scores are made.
-const SCORE_GRID: (usize, usize) = (2, 2);
+/// Rows that a subgroup has when scores are made, if there are so many.
+const SCORE_ROWS: usize = 16;
 /// Workgroups that leave room on the multiprocessors of the device that this was measured on (H200, 132).
 const FEW_WORKGROUPS: usize = 264;
+/// Workgroups with which that device is busy.
+const MANY_WORKGROUPS: usize = 198;
 /// Rounds whose keys and values are loaded together where there are two teams. Barriers wait for loads that are under way, so that a
 /// load for each round is a wait in each.
 const DEPTH_OF_TEAMS: usize = 2;
@@ -37,6 +43,8 @@ const LONGEST_KEPT: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AttendMatrix {
     heads: Heads,
+    /// Rows of a tile.
+    rows: usize,
     teams: usize,
     /// Rounds whose keys and values are loaded together.
     depth: usize,
@@ -54,21 +62,55 @@ impl AttendMatrix {
         // Its matrices begin as zeros by themselves, which Metal's specification does not promise of those of 8.
         let size = caps.matrices.filter(|&size| shared && size != MatrixSize::Eight)?;
         let fits = |this: &Self| this.workgroup_bytes() <= caps.workgroup_memory as usize;
-        let of = |teams| {
+        let of = |(rows, teams)| {
             let depth = if teams > 1 { DEPTH_OF_TEAMS } else { 1 };
-            Self { heads, teams, depth, size, out: Floats::F32, ahead: false }
+            Self { heads, rows, teams, depth, size, out: Floats::F32, ahead: false }
         };
+        let tiles = |rows| heads.n_heads * n_rows.div_ceil(rows);
         // A second team halves what there is to wait for, where multiprocessors have nothing else to do meanwhile.
-        let few = heads.n_heads * n_rows.div_ceil(ROWS) <= FEW_WORKGROUPS;
-        [if few { 2 } else { 1 }, 1].map(of).into_iter().find(fits)
+        let first = match tiles(ROWS) {
+            0..=FEW_WORKGROUPS => (ROWS, 2),
+            _ if heads.head_dim == LONG_HEAD && tiles(MANY_ROWS) >= MANY_WORKGROUPS => (MANY_ROWS, 1),
+            _ => (ROWS, 1),
+        };
+        [first, (ROWS, 1)].map(of).into_iter().find(fits)
+    }
+
+    #[cfg(test)]
+    pub(super) fn wide(self) -> Self {
+        Self { rows: MANY_ROWS, teams: 1, depth: 1, ..self }
+    }
+
+    /// Rows of a tile.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     fn workgroup_bytes(&self) -> usize {
-        let heads = 2 * (self.heads.head_dim + 8) * (ROWS + 2 * KEYS * self.teams);
-        let shares = 2 * (KEYS + 8) * ROWS;
-        let scores = 4 * ROWS * (KEYS + 16);
+        let rows = self.rows;
+        let heads = 8 * self.tile_quads();
+        let shares = 2 * (KEYS + 8) * rows;
+        let scores = 4 * rows * (KEYS + 16);
         // Factors, and tops and totals where there are two teams.
-        heads + self.teams * (shares + scores + 12 * ROWS) + 16
+        heads + self.teams * (shares + scores + 12 * rows) + 16
+    }
+
+    /// Quads from row to row of keys, values and queries, as the shader has them.
+    fn stride_quads(&self) -> usize {
+        self.heads.head_dim / 4 + 2
+    }
+
+    /// Quads of keys, of values, and of queries if they are not beneath those.
+    fn tile_quads(&self) -> usize {
+        let keys_values = 2 * self.teams * KEYS;
+        self.stride_quads()
+            * if self.queries_beneath() { keys_values.max(self.rows) } else { keys_values + self.rows }
+    }
+
+    /// Whether keys and values come where the queries were, for want of memory: those that stay in matrices are done with before. What
+    /// stands in for matrix units keeps none.
+    fn queries_beneath(&self) -> bool {
+        self.rows > ROWS && self.keeps_queries() && !self.size.emulated()
     }
 
     /// With an output as matrix units take it.
@@ -85,7 +127,7 @@ impl AttendMatrix {
         let ahead = if self.ahead { "_ahead" } else { "" };
         let out = if self.out == Floats::F16 { "_f16" } else { "" };
         let teams = if self.teams > 1 { "_teams" } else { "" };
-        format!("attend_matrix_{}{teams}{out}{ahead}", self.heads.head_dim)
+        format!("attend_matrix_{}x{}{teams}{out}{ahead}", self.rows, self.heads.head_dim)
     }
 
     pub(crate) fn kernel(self) -> Kernel {
@@ -93,6 +135,11 @@ impl AttendMatrix {
     }
 
     pub(crate) fn source(&self) -> String {
+        let (make_room, queries) = match self.queries_beneath() {
+            true => (format!("workgroupBarrier();\n{}  workgroupBarrier();", self.queries()), String::new()),
+            false => (String::new(), self.queries()),
+        };
+        let queries_at = if self.queries_beneath() { 0 } else { 2 * self.teams * KEYS * self.stride_quads() };
         let skeleton = include_str!("attend_matrix.wgsl")
             .replace(
                 "// <subgroup>",
@@ -105,7 +152,8 @@ impl AttendMatrix {
             .replace("// <stage first keys>", &self.stage_keys(0))
             .replace("// <load later rounds>", &self.load_rounds("0u"))
             .replace("// <rounds>", &(0..self.depth).map(|j| self.round(j)).collect::<String>())
-            .replace("// <queries>", &self.queries())
+            .replace("// <queries that make room>", &make_room)
+            .replace("// <queries>", &queries)
             .replace("// <scores>", &self.scores())
             .replace("// <factors>", if self.teams > 1 { FACTORS_OF_TEAMS } else { FACTORS })
             .replace("// <store>", &self.store());
@@ -113,12 +161,14 @@ impl AttendMatrix {
         let shader = self
             .heads
             .constants(shader)
-            .constant("ROWS", ROWS)
+            .constant("ROWS", self.rows)
+            .constant("PARTS", self.parts())
             .constant("KEYS", KEYS)
             .constant("TEAMS", self.teams)
             .constant("DEPTH", self.depth)
+            .constant("TILE_QUADS", self.tile_quads())
+            .constant("QUERIES", queries_at)
             .text(&skeleton)
-            .text(&self.arrays())
             .bindings()
             .text("const LOWEST: f32 = -3.0e38;")
             .text(include_str!("../shared/kv_cache.wgsl"));
@@ -132,18 +182,15 @@ impl AttendMatrix {
         self.heads.access(shader).finish()
     }
 
-    /// The arrays that matrices are loaded from.
-    fn arrays(&self) -> String {
-        let mut text = "fn clamped(v: vec4<f32>) -> vec4<f32> { return clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)); }\n".to_owned();
-        for (all, n) in [
-            ("queries", "ROWS * HEAD_STRIDE"),
-            ("keys", "TEAMS * KEYS * HEAD_STRIDE"),
-            ("values", "TEAMS * KEYS * HEAD_STRIDE"),
-            ("shares", "TEAMS * ROWS * SHARE_STRIDE"),
-        ] {
-            let _ = writeln!(text, "var<workgroup> {all}: array<vec4<f16>, {n}>;");
-        }
-        text
+    /// Threads that have a row of scores.
+    fn parts(&self) -> usize {
+        THREADS / self.rows
+    }
+
+    /// Subgroups along the rows and along the keys when scores are made.
+    fn score_grid(&self) -> (usize, usize) {
+        let rows = self.rows / SCORE_ROWS;
+        (rows, SUBGROUPS / rows)
     }
 
     /// Quads of a block's keys, or values, that a thread brings in.
@@ -156,7 +203,7 @@ impl AttendMatrix {
         let edge = self.size.edge();
         let along = self.heads.head_dim / SUBGROUPS / edge;
         // Heads of 32 have less than a matrix for each of four subgroups.
-        let (rows, along) = if along == 0 { (ROWS / edge / 2, 1) } else { (ROWS / edge, along) };
+        let (rows, along) = if along == 0 { (self.rows / edge / 2, 1) } else { (self.rows / edge, along) };
         (0..rows).flat_map(move |i| (0..along).map(move |j| (i, j)))
     }
 
@@ -164,7 +211,7 @@ impl AttendMatrix {
     fn sums_at(&self) -> (String, String) {
         let edge = self.size.edge();
         match self.heads.head_dim / SUBGROUPS / edge {
-            0 => (format!("subgroup / 2u * {}u", ROWS / 2), format!("subgroup % 2u * {edge}u")),
+            0 => (format!("subgroup / 2u * {}u", self.rows / 2), format!("subgroup % 2u * {edge}u")),
             along => ("0u".into(), format!("subgroup * {}u", along * edge)),
         }
     }
@@ -178,14 +225,14 @@ impl AttendMatrix {
             let _ = writeln!(text, "  var o{i}_{j}: {};", self.size.result());
         }
         let (row, element) = self.sums_at();
-        let (rows, keys) = SCORE_GRID;
+        let (rows, keys) = self.score_grid();
         let _ = writeln!(
             text,
             "  let own_keys = team * KEYS * HEAD_STRIDE;\n  let own_rows = team * ROWS;\n\
              \x20 let own_row = {row};\n  let own_element = {element};\n\
              \x20 let score_row = subgroup / {}u * {}u;\n  let score_key = subgroup % {}u * {}u;",
-            SUBGROUPS / rows,
-            ROWS / rows,
+            keys,
+            self.rows / rows,
             keys,
             KEYS / keys
         );
@@ -195,13 +242,15 @@ impl AttendMatrix {
     /// Round `j` of those whose keys and values are loaded together.
     fn round(&self, j: usize) -> String {
         let more = if j + 1 < self.depth { String::new() } else { self.load_rounds("round + 1u") };
+        let (before, behind) = if self.teams > 1 { (more, String::new()) } else { (String::new(), more) };
         include_str!("../shared/attend_matrix_round.wgsl")
             .replace("// <round>", &format!("first_round + {j}u"))
             .replace("// <stage values>", &self.stage_values(j))
             .replace("// <stage keys>", &self.stage_keys(j))
             .replace("// <softmax>", &self.softmax())
             .replace("// <rescale>", &self.rescale())
-            .replace("// <load later rounds>", &more)
+            .replace("// <load before the barrier>", &before)
+            .replace("// <load behind it>", &behind)
             .replace("// <mix>", &self.mix())
             .replace("// <scores>", &self.scores())
     }
@@ -230,7 +279,7 @@ impl AttendMatrix {
             let item = format!("(t + {}u)", i * THREADS);
             let _ = writeln!(
                 text,
-                "  keys[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = k{j}_{i};"
+                "  tile[own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS] = k{j}_{i};"
             );
             text
         })
@@ -241,8 +290,8 @@ impl AttendMatrix {
         let stage = |value: &dyn Fn(usize) -> String| {
             (0..self.loads()).fold(String::new(), |mut text, i| {
                 let item = format!("(t + {}u)", i * THREADS);
-                let place = format!("own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS");
-                let _ = writeln!(text, "  values[{place}] = {};", value(i));
+                let place = format!("TILE_VALUES + own_keys + {item} / QUADS * HEAD_STRIDE + {item} % QUADS");
+                let _ = writeln!(text, "  tile[{place}] = {};", value(i));
                 text
             })
         };
@@ -258,7 +307,7 @@ impl AttendMatrix {
     fn queries(&self) -> String {
         let edge = self.size.edge();
         let dims = if self.keeps_queries() { self.heads.head_dim } else { 0 };
-        let rows = ROWS / SCORE_GRID.0 / edge;
+        let rows = self.rows / self.score_grid().0 / edge;
         let all = (0..dims).step_by(edge).flat_map(|d| (0..rows).map(move |i| (d, i)));
         all.fold(String::new(), |text, (d, i)| text + &self.load_query(d, i))
     }
@@ -268,15 +317,15 @@ impl AttendMatrix {
     }
 
     fn load_query(&self, d: usize, i: usize) -> String {
-        let at = format!("(score_row + {}u) * HEAD_STRIDE + {}u", i * self.size.edge(), d / 4);
-        let load = self.size.load("B", "queries", &at, self.heads.head_dim + 8);
+        let at = format!("QUERIES + (score_row + {}u) * HEAD_STRIDE + {}u", i * self.size.edge(), d / 4);
+        let load = self.size.load("B", "tile", &at, self.heads.head_dim + 8);
         format!("  let q{i}_{d} = {load};\n")
     }
 
     fn scores(&self) -> String {
         let edge = self.size.edge();
-        let (grid_rows, grid_keys) = SCORE_GRID;
-        let (rows, keys) = (ROWS / grid_rows / edge, KEYS / grid_keys / edge);
+        let (grid_rows, grid_keys) = self.score_grid();
+        let (rows, keys) = (self.rows / grid_rows / edge, KEYS / grid_keys / edge);
         let (dim, stride) = (self.heads.head_dim, self.heads.head_dim + 8);
         let mut text = String::from("  {\n");
         for (i, j) in (0..rows).flat_map(|i| (0..keys).map(move |j| (i, j))) {
@@ -289,7 +338,7 @@ impl AttendMatrix {
             }
             for j in 0..keys {
                 let at = format!("own_keys + (score_key + {}u) * HEAD_STRIDE + {}u", j * edge, d / 4);
-                let _ = writeln!(text, "  let b{j} = {};", self.size.load("A", "keys", &at, stride));
+                let _ = writeln!(text, "  let b{j} = {};", self.size.load("A", "tile", &at, stride));
                 for i in 0..rows {
                     let sum = format!("s{i}_{j}");
                     let product =
@@ -312,7 +361,11 @@ impl AttendMatrix {
 
     /// Shares of a round's keys; only a round with keys that some row must not see looks which these are.
     fn softmax(&self) -> String {
-        let quads = KEYS / 16;
+        let parts = self.parts();
+        let quads = KEYS / 4 / parts;
+        let across = |what: &dyn Fn(usize) -> String| {
+            (0..parts.ilog2()).fold(String::new(), |text, i| text + &what(1 << i))
+        };
         let mut text = String::from(
             "  {\n  let open = first_key + KEYS - 1u <= p.first + first_row;\n  var high = LOWEST;\n",
         );
@@ -323,13 +376,12 @@ impl AttendMatrix {
                  \x20 var s{i} = scores[(own_rows + row) * SCORE_STRIDE + part + {0}u];\n\
                  \x20 if (!open) {{ s{i} = select(vec4<f32>(LOWEST), s{i}, on{i}); }}\n\
                  \x20 high = max(high, max(max(s{i}.x, s{i}.y), max(s{i}.z, s{i}.w)));",
-                4 * i
+                parts * i
             );
         }
+        text += &across(&|n| format!("  high = max(high, subgroupShuffleXor(high, {n}u));\n"));
         text.push_str(
-            "  high = max(high, subgroupShuffleXor(high, 1u));\n\
-             \x20 high = max(high, subgroupShuffleXor(high, 2u));\n\
-             \x20 let grown = high > top + HEADROOM;\n\
+            "  let grown = high > top + HEADROOM;\n\
              \x20 let fade = select(1.0, power(top - high), grown);\n\
              \x20 top = select(top, high, grown);\n\
              \x20 if (part == 0u) { factors[own_rows + row] = fade; }\n\
@@ -343,14 +395,11 @@ impl AttendMatrix {
                  \x20 if (!open) {{ w{i} = select(vec4<f32>(), w{i}, on{i}); }}\n\
                  \x20 sum += (w{i}.x + w{i}.y) + (w{i}.z + w{i}.w);\n\
                  \x20 shares[(own_rows + row) * SHARE_STRIDE + part + {}u] = vec4<f16>(w{i});",
-                4 * i
+                parts * i
             );
         }
-        text.push_str(
-            "  sum += subgroupShuffleXor(sum, 1u);\n  sum += subgroupShuffleXor(sum, 2u);\n\
-             \x20 total = total * fade + sum;\n  }\n",
-        );
-        text
+        text += &across(&|n| format!("  sum += subgroupShuffleXor(sum, {n}u);\n"));
+        text + "  total = total * fade + sum;\n  }\n"
     }
 
     /// All sums through workgroup memory, times their rows' factors.
@@ -389,8 +438,11 @@ impl AttendMatrix {
                 let _ = writeln!(text, "  let a{i} = {};", self.size.load("B", "shares", &at, shares));
             }
             for j in 0..along {
-                let at = format!("own_keys + {k}u * HEAD_STRIDE + own_element / 4u + {}u", j * edge / 4);
-                let load = self.size.load_columns("values", &at, stride);
+                let at = format!(
+                    "TILE_VALUES + own_keys + {k}u * HEAD_STRIDE + own_element / 4u + {}u",
+                    j * edge / 4
+                );
+                let load = self.size.load_columns("tile", &at, stride);
                 let _ = writeln!(text, "  let b{j} = {load};");
                 for i in 0..rows {
                     let sum = format!("o{i}_{j}");
@@ -478,11 +530,11 @@ struct Eighth { low: vec4<f32>, high: vec4<f32> }
 fn score(lane: u32, a: u32, b: u32, c: Eighth) -> Eighth {
   var sum = c;
   for (var k = 0u; k < 4u; k += 1u) {
-    let query = vec4<f32>(queries[b + lane / 2u * HEAD_STRIDE + k]);
+    let query = vec4<f32>(tile[b + lane / 2u * HEAD_STRIDE + k]);
     for (var i = 0u; i < 4u; i += 1u) {
       let key = lane % 2u * 8u + i;
-      sum.low[i] += dot(vec4<f32>(keys[a + key * HEAD_STRIDE + k]), query);
-      sum.high[i] += dot(vec4<f32>(keys[a + (key + 4u) * HEAD_STRIDE + k]), query);
+      sum.low[i] += dot(vec4<f32>(tile[a + key * HEAD_STRIDE + k]), query);
+      sum.high[i] += dot(vec4<f32>(tile[a + (key + 4u) * HEAD_STRIDE + k]), query);
     }
   }
   return sum;
@@ -491,8 +543,8 @@ fn mixture(lane: u32, a: u32, b: u32, c: Eighth) -> Eighth {
   var sum = c;
   for (var k = 0u; k < 16u; k += 1u) {
     let share = f32(shares[b + lane / 2u * SHARE_STRIDE + k / 4u][k % 4u]);
-    sum.low += share * vec4<f32>(values[a + k * HEAD_STRIDE + lane % 2u * 2u]);
-    sum.high += share * vec4<f32>(values[a + k * HEAD_STRIDE + lane % 2u * 2u + 1u]);
+    sum.low += share * vec4<f32>(tile[a + k * HEAD_STRIDE + lane % 2u * 2u]);
+    sum.high += share * vec4<f32>(tile[a + k * HEAD_STRIDE + lane % 2u * 2u + 1u]);
   }
   return sum;
 }";

@@ -13,7 +13,7 @@
 
 use super::Kernel;
 use super::ahead::Ahead;
-use super::attend_matrix::{self, AttendMatrix};
+use super::attend_matrix::AttendMatrix;
 use super::floats::Floats;
 use super::heads::Heads;
 use crate::device::Caps;
@@ -56,12 +56,19 @@ impl AttendPrompt {
     /// are too long for any, or not of whole quads: then `attend` has to do.
     pub(crate) fn new(heads: Heads, n_rows: usize, caps: Caps) -> Option<Self> {
         let matrix = AttendMatrix::new(heads, n_rows, caps);
-        if matrix.is_some() {
-            return Some(Self { heads, rows: attend_matrix::ROWS, matrix });
+        if let Some(tile) = matrix {
+            return Some(Self { heads, rows: tile.rows(), matrix });
         }
         let tiles = [32, 16, 8].map(|rows| Self { heads, rows, matrix });
         let fits = |tile: &Self| tile.workgroup_bytes() <= caps.workgroup_memory as usize;
         tiles.into_iter().find(fits).filter(|_| heads.whole_quads())
+    }
+
+    /// In tiles of 64 rows, on matrix units.
+    #[cfg(test)]
+    pub(crate) fn in_wide_tiles(self) -> Self {
+        let matrix = self.matrix.map(AttendMatrix::wide);
+        Self { rows: matrix.map_or(self.rows, |tile| tile.rows()), matrix, ..self }
     }
 
     /// Quads of a head in f32.
