@@ -4,6 +4,7 @@ use crate::batch::BatchKey;
 use crate::decode::{Dispatches, Flight, Landed, Way};
 use crate::error::GpuError;
 use crate::kernels::Kernel;
+use crate::kernels::gemm_choice::Picks;
 use crate::load::FEWER_ROWS;
 use crate::machine::Machine;
 use crate::memory_plan::MemoryPlan;
@@ -35,6 +36,7 @@ pub struct GpuForwardPass {
     pub(crate) tensors: Tensors,
     pub(crate) kv_places: Vec<(usize, u32)>,
     pub(crate) activations: Activations,
+    pub(crate) picks: Picks,
     pub(crate) machine: Machine,
     pub(crate) memory: MemoryPlan,
     pub(crate) blocks: KvBlocks,
@@ -110,6 +112,7 @@ impl GpuForwardPass {
             tables: self.machine.tables_at,
             kv: &self.kv_places,
             activations: self.activations,
+            picks: &self.picks,
             regions: self.token.regions,
             apart: false,
         }

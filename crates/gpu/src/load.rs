@@ -4,7 +4,8 @@ use crate::decode::Flight;
 use crate::device::{Caps, Gpu};
 use crate::error::GpuError;
 use crate::forward::GpuForwardPass;
-use crate::kernels::{Kernel, gemm_choice};
+use crate::kernels::Kernel;
+use crate::kernels::gemm_choice::{self, Picks};
 use crate::kv_cache::{KvCache, KvLayout};
 use crate::limits;
 use crate::machine::Machine;
@@ -65,6 +66,7 @@ impl GpuForwardPass {
 
         let mut pipelines = Pipelines::new(&gpu, Checks::Off).cached(&gpu, options.pipeline_cache.as_deref());
         let kv_places = kv_layout.places();
+        let picks = Picks::default();
         let planner = Planner {
             spec,
             tensors: &tensors,
@@ -72,6 +74,7 @@ impl GpuForwardPass {
             tables: tables_at,
             kv: &kv_places,
             activations,
+            picks: &picks,
             regions: token_regions,
             apart: false,
         };
@@ -97,6 +100,7 @@ impl GpuForwardPass {
             tensors,
             kv_places,
             activations,
+            picks,
             device: device_info(&machine.gpu),
             machine,
             memory,

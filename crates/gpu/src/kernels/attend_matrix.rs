@@ -33,8 +33,7 @@ const SCORE_ROWS: usize = 16;
 const FEW_WORKGROUPS: usize = 264;
 /// Workgroups with which that device is busy.
 const MANY_WORKGROUPS: usize = 198;
-/// Rounds whose keys and values are loaded together where there are two teams. Barriers wait for loads that are under way, so that a
-/// load for each round is a wait in each.
+/// Rounds whose keys and values are loaded together where there are two teams: with a load for each round there is a wait in each.
 const DEPTH_OF_TEAMS: usize = 2;
 /// Longest heads whose queries stay in matrices.
 const LONGEST_KEPT: usize = 128;

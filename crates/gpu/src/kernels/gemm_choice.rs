@@ -8,9 +8,10 @@ use super::matvec::Epilogue;
 use crate::device::{Caps, MatrixSize};
 use crate::layout::GROUP;
 use gguf::TensorType;
+use std::sync::Mutex;
 
 /// A product.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Product {
     pub(crate) ty: TensorType,
     pub(crate) n_tokens: usize,
@@ -31,6 +32,30 @@ pub(crate) struct Pick {
     pub(crate) grid: [u32; 3],
     /// Parts of the columns; the sums of all but the first are left beside Y.
     pub(crate) parts: usize,
+}
+
+/// What was chosen lately. The layers of a model have the same products, and to choose for each is most of what a plan takes.
+#[derive(Debug, Default)]
+pub(crate) struct Picks(Mutex<Vec<(Product, Caps, Pick)>>);
+
+/// More than the products of a layer, whatever the types of its tensors.
+const MOST_KEPT: usize = 16;
+
+impl Picks {
+    /// [`pick`], looked up where it was asked for before.
+    pub(crate) fn pick(&self, product: Product, caps: Caps) -> Pick {
+        let Ok(mut kept) = self.0.lock() else { return pick(product, caps) };
+        let known = kept.iter().find(|(known, its_caps, _)| (*known, *its_caps) == (product, caps));
+        if let Some((_, _, pick)) = known {
+            return *pick;
+        }
+        let pick = pick(product, caps);
+        if kept.len() == MOST_KEPT {
+            kept.remove(0);
+        }
+        kept.push((product, caps, pick));
+        pick
+    }
 }
 
 /// Whether products with many rows of X read F16: then whatever they read is better written so.
@@ -209,6 +234,32 @@ mod tests {
         // With the memory of an M1.
         let apple = Caps { workgroup_memory: 32 << 10, matrices: Some(MatrixSize::Eight), ..caps };
         assert_eq!(pick(apple, 512, 28672, 4096, Epilogue::SiluMul), [64, 64, 64]);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_chosen() {
+        let picks = Picks::default();
+        let product = |n_tokens| Product {
+            ty: TensorType::Q4_0,
+            n_tokens,
+            n_cols: 576,
+            n_groups: 96,
+            epilogue: Epilogue::SiluMul,
+            floats: [Floats::F16; 2],
+            most_parts: 1,
+        };
+        let without = Caps { matrices: None, ..MATRICES };
+        let mut seen = std::collections::HashSet::new();
+        // More than are kept, the first asked for again.
+        for n_tokens in (9..9 + 2 * MOST_KEPT).chain([9, 9]) {
+            for caps in [MATRICES, without] {
+                let [kept, chosen] = [picks.pick(product(n_tokens), caps), pick(product(n_tokens), caps)];
+                assert_eq!((kept.kernel, kept.grid, kept.parts), (chosen.kernel, chosen.grid, chosen.parts));
+                seen.insert((kept.kernel, kept.grid));
+            }
+        }
+        assert!(seen.len() > 2, "all products have the same kernel");
+        assert_eq!(picks.0.lock().unwrap().len(), MOST_KEPT);
     }
 
     #[test]

@@ -442,7 +442,7 @@ impl Planner<'_> {
             floats: [x.floats, y.floats],
             most_parts: most_parts.min(MOST_PARTS),
         };
-        let Pick { kernel, grid, parts } = gemm_choice::pick(product, self.caps);
+        let Pick { kernel, grid, parts } = self.picks.pick(product, self.caps);
         let first = if y.floats == Floats::F16 { part.first / 2 } else { part.first };
         let params = gemm::Params {
             weights: p.at,

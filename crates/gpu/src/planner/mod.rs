@@ -11,6 +11,7 @@ pub(crate) use choose::{can_choose, drawing};
 
 use crate::device::Caps;
 use crate::kernels::ahead::{Ahead, LINE_BYTES};
+use crate::kernels::gemm_choice::Picks;
 use crate::kernels::heads::Rotation;
 use crate::layout::GROUP;
 use crate::options::Activations;
@@ -31,6 +32,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) kv: &'a [(usize, u32)],
     /// What products of few rows are made of; `Auto`: of 8 bits where that pays.
     pub(crate) activations: Activations,
+    /// The tiles that were chosen lately.
+    pub(crate) picks: &'a Picks,
     pub(crate) regions: Regions,
     /// A token's attention in steps of its own, which leave everything to be read.
     pub(crate) apart: bool,

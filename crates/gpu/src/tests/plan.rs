@@ -4,7 +4,7 @@ use super::variants::APPLE;
 use crate::GpuError;
 use crate::device::{Caps, MatrixSize};
 use crate::kernels::Kernel;
-use crate::kernels::gemm_choice;
+use crate::kernels::gemm_choice::{self, Picks};
 use crate::kernels::matvec::Epilogue;
 use crate::kv_cache::KvLayout;
 use crate::options::Activations;
@@ -39,6 +39,7 @@ fn planned_of<T>(
         tables: Tables::new(spec, 2048, 64, 512),
         kv: &kv,
         activations: Activations::F32,
+        picks: &Picks::default(),
         regions: Regions::token(spec, false),
         apart: false,
     };
