@@ -23,7 +23,7 @@ pub struct BenchTest {
 pub struct BenchOptions {
     /// How often.
     pub repetitions: usize,
-    /// Whether to run once before, without the clock.
+    /// Whether to run before without the clock: once, and again until a quarter of a second has passed.
     pub warmup: bool,
 }
 
@@ -32,6 +32,9 @@ impl Default for BenchOptions {
         Self { repetitions: 5, warmup: true }
     }
 }
+
+/// A GPU that had nothing to do takes a tenth of a second of work and more to reach its clock.
+const WARM_UP: Duration = Duration::from_millis(250);
 
 /// A test that cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +84,7 @@ pub fn bench(
 
     bench.forward.truncate(SEQUENCE, 0);
     if options.warmup {
-        bench.prompt(test.n_prompt)?;
-        bench.generate(test.n_gen.min(1))?;
-        bench.forward.truncate(SEQUENCE, 0);
+        bench.warm_up(&test)?;
     }
     bench.prompt(test.n_depth)?;
     let mut samples = Vec::new();
@@ -110,6 +111,20 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn warm_up(&mut self, test: &BenchTest) -> Result<(), ForwardError> {
+        let (started, rng) = (Instant::now(), self.rng.clone());
+        loop {
+            self.prompt(test.n_prompt)?;
+            self.generate(test.n_gen.min(1))?;
+            self.forward.truncate(SEQUENCE, 0);
+            if started.elapsed() >= WARM_UP {
+                return Ok(());
+            }
+            // What is measured is the same however often this is.
+            self.rng = rng.clone();
+        }
+    }
+
     fn prompt(&mut self, n: usize) -> Result<(), ForwardError> {
         if n == 0 {
             return Ok(());
