@@ -37,7 +37,8 @@ const PROMPT: usize = 512;
 const APART: usize = 32;
 
 /// The overheads of a device, and the time of each step of a layer of this model and of its head, for a token, for 2, 4 and 8
-/// rows, and for a prompt of 512. Small tensors are measured as they wait in the device's cache, since nothing comes between.
+/// rows, and for a prompt of 512; also of a layer's steps in turns, as they stand there. Small tensors are measured as they wait in the
+/// device's cache, since nothing comes between.
 ///
 /// # Errors
 /// See [`GpuError`].
@@ -96,6 +97,7 @@ impl Bench {
     fn token(&mut self, weights: &Weights<'_>) -> Result<Vec<(Role, f64)>, GpuError> {
         let mut plan = self.pass.plans.at(POSITION as usize).clone();
         let apart = Planner { apart: true, ..self.pass.planner() }.token(1);
+        let in_turns = of_layers(&plan);
         let known = |role| plan.steps.iter().any(|step| step.what.role == role);
         let others =
             apart.steps.into_iter().filter(|step| is_product(step.what.role) && !known(step.what.role));
@@ -116,6 +118,8 @@ impl Bench {
             }
             times.push((what, us));
         }
+        let us = self.chain(&scratch, &in_turns)?;
+        self.add(format!("1 row, {IN_TURNS}"), us, "us");
         Ok(times)
     }
 
@@ -149,7 +153,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The steps of a batch of one sequence, by role.
+    /// The steps of a batch of one sequence, by role; those of its layer in turns are added to what was found.
     fn batch(&mut self, n_rows: usize) -> Result<Vec<Timed>, GpuError> {
         let pass = &mut self.pass;
         let n_rows = n_rows.min(pass.batch_regions.n_rows);
@@ -170,13 +174,14 @@ impl Bench {
             &pass.machine.tables,
             &pass.machine.tokens,
         );
-        by_role(&plan)
-            .into_iter()
-            .map(|steps| {
-                let work = steps.iter().map(|step| step.work).sum();
-                Ok(Timed { what: steps[0].what, us: self.chain(&scratch.group, steps)?, work })
-            })
-            .collect()
+        let timed = |steps: &[Step]| {
+            let work = steps.iter().map(|step| step.work).sum();
+            Ok(Timed { what: steps[0].what, us: self.chain(&scratch.group, steps)?, work })
+        };
+        let steps = by_role(&plan).into_iter().map(timed).collect::<Result<_, GpuError>>()?;
+        let us = self.chain(&scratch.group, &of_layers(&plan))?;
+        self.add(format!("{n_rows} rows, {IN_TURNS}"), us, "us");
+        Ok(steps)
     }
 
     /// Microseconds of `steps` in a chain in which each waits for the one before.
@@ -285,6 +290,14 @@ impl Bench {
 fn empty_step() -> Step {
     let params = copy::Params { x: 0, y: 0, n_quads: 1 };
     Step::new(Copy.kernel(), What::new(Role::TokenEmbd, None, [4, 4]), &params, [1, 1, 1])
+}
+
+/// What the steps of a layer in turns are called.
+const IN_TURNS: &str = "all steps of a layer in turns";
+
+/// The steps of layers.
+fn of_layers(plan: &Plan) -> Vec<Step> {
+    plan.steps.iter().filter(|step| step.what.layer.is_some()).cloned().collect()
 }
 
 /// Neighbouring steps of one role, which belong to one tensor or one task.

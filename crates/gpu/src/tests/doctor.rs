@@ -28,6 +28,8 @@ fn software_vulkan_is_well() {
         ("1 row, blk.0.attn [576]->[576]", "us"),
         ("1 row, blk.0.ffn_down [1536]->[576]", "GB/s"),
         ("1 row, output [576]->[49152]", "GB/s"),
+        ("1 row, all steps of a layer in turns", "us"),
+        ("512 rows, all steps of a layer in turns", "us"),
         ("8 rows, all products, gain per row", "x"),
         ("512 rows, blk.0.ffn_down", "TFLOP/s"),
     ] {
