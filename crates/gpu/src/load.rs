@@ -55,13 +55,8 @@ impl GpuForwardPass {
         let batch_regions = batch_regions(spec, &tensors, gpu.caps)?;
         let tables_at = Tables::new(spec, context_len, blocks.n_blocks(), batch_regions.n_rows);
         let n_ids = context_len + 1 + batch_regions.n_rows;
-        let mut memory = MemoryPlan {
-            weights_bytes: layout.len_bytes(),
-            kv_bytes: kv_layout.len_bytes(),
-            token_bytes: 4 * (token_regions.len + tables_at.len + n_ids) as u64,
-            readback_bytes: 0,
-            batch_bytes: 4 * batch_regions.len as u64,
-        };
+        let bytes = [layout.len_bytes(), kv_layout.len_bytes()];
+        let mut memory = memory_plan(bytes, [&token_regions, &batch_regions], tables_at.len + n_ids);
         memory.check(options.memory_limit.or(gpu.memory_bytes))?;
 
         let mut pipelines = Pipelines::new(&gpu, Checks::Off).cached(&gpu, options.pipeline_cache.as_deref());
@@ -142,6 +137,17 @@ impl GpuForwardPass {
 /// The device of a loaded model, as its users see it.
 fn device_info(gpu: &Gpu) -> DeviceInfo {
     DeviceInfo { kind: DeviceKind::Gpu, backend: gpu.backend.name(), name: gpu.name.clone(), threads: 0 }
+}
+
+/// What a model takes: `bytes` of weights, keys and values, what is computed of a token and of a batch, and words beside.
+fn memory_plan(bytes: [u64; 2], [token, batch]: [&Regions; 2], n_words: usize) -> MemoryPlan {
+    MemoryPlan {
+        weights_bytes: bytes[0],
+        kv_bytes: bytes[1],
+        token_bytes: 4 * (token.len + n_words) as u64,
+        readback_bytes: 0,
+        batch_bytes: 4 * batch.len as u64,
+    }
 }
 
 /// The kernels of a token's plans, of a prompt, of the best token, and of one that is drawn from the best.

@@ -6,7 +6,7 @@
 //! `tokens[position + 1]` and on; keys and values of their rows; in the exchange how many tokens are done, and whether a group has
 //! stopped.
 //! Requires: all workgroups at work at a time, subgroups of `lanes`, coherent buffers, what [`Shape`] says of sizes. Launch:
-//! `groups` workgroups, at most n_ff / 8, of `threads`.
+//! `groups` workgroups, at most n_ff / 8, of `threads`, and behind them `helpers` that need not be at work at that time.
 //!
 //! | phase | waits for | leaves |
 //! |---|---|---|

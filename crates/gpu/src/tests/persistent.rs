@@ -392,7 +392,7 @@ fn the_texts_for_real_models_are_valid() {
             ] {
                 let geometry = Geometry {
                     groups,
-                    helpers: 0,
+                    helpers: 4,
                     threads,
                     lanes: 32,
                     splits,
@@ -405,7 +405,7 @@ fn the_texts_for_real_models_are_valid() {
                 };
                 let geometry = match geometry.can_hold(&shape) {
                     true => geometry,
-                    false => Geometry { batch: 4, holds_layer: false, ..geometry },
+                    false => Geometry { helpers: 0, batch: 4, holds_layer: false, ..geometry },
                 };
                 if splits > groups / spec.n_heads {
                     continue;
