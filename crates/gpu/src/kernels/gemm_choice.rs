@@ -69,7 +69,7 @@ pub(crate) fn pick(product: Product, caps: Caps) -> Pick {
     match caps.matrices.and_then(|size| Some((size, best_tile(product, caps, size)?))) {
         Some((size, (tile, parts))) => {
             let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size)
-                .in_parts(parts)
+                .in_parts(parts, n_cols)
                 .with_ordered(caps.orders_loads);
             Pick { kernel: kernel.kernel(), grid: kernel.grid(n_tokens, n_groups), parts }
         }

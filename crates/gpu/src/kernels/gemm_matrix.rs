@@ -18,6 +18,9 @@
 
 mod outputs;
 mod staging;
+pub(crate) mod steps;
+
+use steps::Steps;
 
 use super::Kernel;
 use super::floats::Floats;
@@ -72,6 +75,7 @@ pub(crate) struct GemmMatrix {
     pub(crate) ordered: bool,
     /// The last step is not whole, so that what lies behind it in X and W has to be masked.
     ragged: bool,
+    steps: Steps,
 }
 
 impl MatrixTile {
@@ -116,13 +120,19 @@ impl GemmMatrix {
             size,
             ordered: false,
             ragged: !n_cols.is_multiple_of(tile.depth),
+            steps: Steps::of(tile, n_cols, 1, size),
         }
     }
 
-    /// In so many parts of the columns, each of a step at least.
-    pub(crate) fn in_parts(self, parts: usize) -> Self {
+    /// In so many parts of the `n_cols` columns, each of a step at least.
+    pub(crate) fn in_parts(self, parts: usize, n_cols: usize) -> Self {
         debug_assert!(parts == 1 || self.epilogue == Epilogue::Add && self.size.vectors(), "{self:?}");
-        Self { parts, ..self }
+        Self { parts, steps: Steps::of(self.tile, n_cols, parts, self.size), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_steps(self, steps: Steps) -> Self {
+        Self { steps, ..self }
     }
 
     /// With weights bound as if they were written, or not.
@@ -195,64 +205,6 @@ impl GemmMatrix {
         };
         let shader = if tile.whole { shader } else { self.writers(shader) };
         shader.text(&self.main()).finish()
-    }
-
-    fn main(&self) -> String {
-        let tile = self.tile;
-        let (subgroup, builtins) = match self.size.emulated() {
-            true => ("t / 32u", ""),
-            false => ("own_subgroup", ", @builtin(subgroup_id) own_subgroup: u32"),
-        };
-        let step = match tile.buffers {
-            // Steps take turns in two buffers: one barrier a step.
-            2 => format!(
-                "{}  workgroupBarrier();\n\
-                 \x20 for (var step = first_step; step < n_steps; step += 1u) {{\n\
-                 \x20   let now = (step - first_step) % 2u;\n    let other = 1u - now;\n{}{}{}    workgroupBarrier();\n  }}\n",
-                self.stage("0u", "first_step", 0),
-                self.load_together("    ", "step + 1u"),
-                self.multiply("now"),
-                self.stage("other", "min(step + 1u, n_steps - 1u)", 0),
-            ),
-            _ => format!(
-                "\x20 for (var step = first_step; step < n_steps; step += {}u) {{\n{}  }}\n",
-                tile.together,
-                (0..tile.together).map(|j| self.step(j)).collect::<String>()
-            ),
-        };
-        format!(
-            "@compute @workgroup_size({})\n\
-             fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32{builtins}) {{\n\
-             \x20 let subgroup = {subgroup};\n\
-             \x20 let lane = t % 32u;\n\
-             \x20 let all_steps = (p.n_units + UNITS - 1u) / UNITS;\n\
-             {}{}{}{}{step}{}}}\n",
-            tile.threads(),
-            self.own_steps(),
-            self.places(),
-            self.load_first(),
-            self.zero(),
-            self.write(),
-        )
-    }
-
-    /// Step `j` of those that are loaded together, and behind the last the loads of as many others.
-    fn step(&self, j: usize) -> String {
-        let together = self.tile.together;
-        let load = match j + 1 == together {
-            true => self.load_together("    ", &format!("step + {together}u")),
-            false => String::new(),
-        };
-        let step = format!(
-            "{}    workgroupBarrier();\n{load}{}    workgroupBarrier();\n",
-            self.stage("0u", &format!("step + {j}u"), j),
-            self.multiply("0u")
-        );
-        match j {
-            0 => step,
-            // Not around the step: matrices want flow that is shown to be uniform, which a variable's is not.
-            _ => format!("    if (step + {j}u >= n_steps) {{ break; }}\n{step}"),
-        }
     }
 
     /// From which step to which this workgroup goes, and where its results go.

@@ -1,4 +1,5 @@
-// Y = X W^T for many rows of X on matrix units. Constants, decoder and the entry point are composed in gemm_matrix.rs.
+// Y = X W^T for many rows of X on matrix units. Constants and decoder are composed in gemm_matrix.rs, the entry point in
+// gemm_matrix/steps.rs.
 struct Params {
   quads: u32, words: u32, pairs: u32, supers: u32,
   n_units: u32, n_cols: u32, n_groups: u32, n_tokens: u32,

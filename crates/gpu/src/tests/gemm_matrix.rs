@@ -7,6 +7,7 @@ use super::{Lab, Memory, POISON};
 use crate::device::MatrixSize;
 use crate::kernels::floats::Floats;
 use crate::kernels::gemm::Params;
+use crate::kernels::gemm_matrix::steps::{COPIES, RUN, Steps};
 use crate::kernels::gemm_matrix::{GemmMatrix, MatrixTile};
 use crate::kernels::matvec::Epilogue;
 use crate::layout::GROUP;
@@ -50,8 +51,13 @@ fn run_in_parts(
     tile: MatrixTile,
     parts: usize,
 ) -> Memory {
-    let Case { ty, epilogue, n_cols, n_tokens, .. } = problem.case;
-    let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab)).in_parts(parts);
+    let Case { ty, epilogue, n_cols, .. } = problem.case;
+    let kernel = GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(lab)).in_parts(parts, n_cols);
+    run_kernel(lab, problem, kernel)
+}
+
+fn run_kernel(lab: &mut Lab, problem: &Problem, kernel: GemmMatrix) -> Memory {
+    let (n_tokens, parts) = (problem.case.n_tokens, kernel.parts);
     let (mut memory, y_stride) = (problem.memory.clone(), problem.y_stride as usize);
     let partials = memory.scratch.len().next_multiple_of(4);
     let part = n_tokens * y_stride;
@@ -176,6 +182,36 @@ fn parts_of_the_columns_make_the_whole() {
             let floats = floats(epilogue, seed);
             let problem = Problem::of_halves(Case { ty, epilogue, n_rows, n_cols, n_tokens, seed }, floats);
             problem.verify(&run_in_parts(&mut lab, &problem, floats, tile, parts)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn steps_are_the_same_however_they_are_written() {
+    let mut lab = Lab::new(Checks::Off);
+    let tile = tile(16, 64, 64, [1, 2], 1);
+    let floats = [Floats::F16, Floats::F32];
+    // Fewer than are written, as many, one more; a whole run, one more, and a third. Odd ones end with half a step.
+    for n_steps in [1, COPIES - 1, COPIES, COPIES + 1, RUN, RUN + 1, RUN + 2, 2 * RUN + 1] {
+        for parts in [1, 2] {
+            // No part is empty.
+            if (parts - 1) * n_steps.div_ceil(parts) >= n_steps {
+                continue;
+            }
+            let (ty, epilogue, seed) = (TensorType::Q4_0, Epilogue::Add, n_steps as u64);
+            let n_cols = 64 * n_steps - n_steps % 2 * 32;
+            let problem =
+                Problem::of_halves(Case { ty, epilogue, n_rows: 70, n_cols, n_tokens: 17, seed }, floats);
+            let kernel =
+                GemmMatrix::new(ty, n_cols, epilogue, floats, tile, size(&lab)).in_parts(parts, n_cols);
+            let once = run_kernel(&mut lab, &problem, kernel.with_steps(Steps::Once));
+            problem.verify(&once).unwrap();
+            for steps in [Steps::Several, Steps::Runs] {
+                let after = run_kernel(&mut lab, &problem, kernel.with_steps(steps));
+                problem.verify(&after).unwrap();
+                let as_once = after.scratch == once.scratch;
+                assert!(as_once, "{n_steps} steps in {parts} parts, {steps:?}: not the same bits");
+            }
         }
     }
 }

@@ -155,7 +155,7 @@ fn products(ty: TensorType, caps: Caps) -> Vec<Kernel> {
                 other => other,
             };
             let epilogue = if tile.whole { Epilogue::Add } else { epilogue };
-            for (j, n_cols) in [whole, ragged].into_iter().enumerate() {
+            for (j, n_cols) in [whole, ragged, long].into_iter().enumerate() {
                 let floats = [Floats::F32, Floats::F16][(i + j) % 2];
                 let kernel = GemmMatrix::new(ty, n_cols, epilogue, [floats; 2], tile, size);
                 all.push(kernel.with_ordered(caps.orders_loads).kernel());
