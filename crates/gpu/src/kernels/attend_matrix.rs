@@ -92,7 +92,7 @@ impl AttendMatrix {
         let rows = self.rows;
         let heads = 8 * self.tile_quads();
         let shares = 2 * (KEYS + 8) * rows;
-        let scores = 4 * rows * (KEYS + 16);
+        let scores = 4 * rows * (KEYS + 8);
         // Factors, and tops and totals where there are two teams.
         heads + self.teams * (shares + scores + 12 * rows) + 16
     }

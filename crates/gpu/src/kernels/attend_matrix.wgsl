@@ -11,7 +11,7 @@ var<immediate> p: Params;
 const QUADS: u32 = HEAD_DIM / 4u;
 const HEAD_STRIDE: u32 = QUADS + 2u;
 const SHARE_STRIDE: u32 = KEYS / 4u + 2u;
-const SCORE_STRIDE: u32 = KEYS / 4u + 4u;
+const SCORE_STRIDE: u32 = KEYS / 4u + 2u;
 // Where values begin in what is brought in.
 const TILE_VALUES: u32 = TEAMS * KEYS * HEAD_STRIDE;
 const TEAM: u32 = 128u;

@@ -16,6 +16,7 @@
     // What comes next is on its way during the products.
     // <load behind it>
     // <mix>
+    // <leave>
     // <scores>
     workgroupBarrier();
   }
