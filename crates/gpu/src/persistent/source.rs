@@ -184,7 +184,6 @@ impl Source {
             true => shader
                 .constant("LONGEST", shape.longest())
                 .constant("N_ROUNDED", shape.staged_bytes(geometry) / 16)
-                .text(include_str!("../shared/dot_words.wgsl"))
                 .text(include_str!("rounded.wgsl")),
         };
         match (shape.output.ty, shape.rounds) {

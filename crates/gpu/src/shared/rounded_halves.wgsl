@@ -7,5 +7,5 @@ fn unit_words(w: Raw) -> Words {
   return Words(q[0], q[1], scales(w) * QUANT);
 }
 fn product(w: Words, a: vec4<u32>, b: vec4<u32>, x: RoundedBy) -> f32 {
-  return (w.scales.x * whole(dot_words(w.a, a)) + w.scales.y * whole(dot_words(w.b, b))) * x;
+  return (w.scales.x * f32(dot_words(w.a, a)) + w.scales.y * f32(dot_words(w.b, b))) * x;
 }

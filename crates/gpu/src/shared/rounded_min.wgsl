@@ -7,5 +7,5 @@ fn unit_words(w: Raw) -> Words {
   return Words(q[0], q[1], scale_min(w));
 }
 fn product(w: Words, a: vec4<u32>, b: vec4<u32>, x: RoundedBy) -> f32 {
-  return (w.scale_min.x * x.x) * whole(dot_words(w.a, a) + dot_words(w.b, b)) - w.scale_min.y * x.y;
+  return (w.scale_min.x * x.x) * f32(dot_words(w.a, a) + dot_words(w.b, b)) - w.scale_min.y * x.y;
 }

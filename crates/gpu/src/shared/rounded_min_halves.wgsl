@@ -7,6 +7,6 @@ fn unit_words(w: Raw) -> Words {
   return Words(q[0], q[1], scales(w));
 }
 fn product(w: Words, a: vec4<u32>, b: vec4<u32>, x: RoundedBy) -> f32 {
-  let sum = w.scales.x * whole(dot_words(w.a, a)) + w.scales.y * whole(dot_words(w.b, b));
+  let sum = w.scales.x * f32(dot_words(w.a, a)) + w.scales.y * f32(dot_words(w.b, b));
   return sum * x.x - (w.scales.z * x.y + w.scales.w * x.z);
 }
