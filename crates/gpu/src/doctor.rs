@@ -21,7 +21,7 @@ const TOLERANCE_OF_HALVES: f64 = 5e-3;
 /// other side of a step, the largest of some hundred distances is a few tenths more or less.
 const MOST_TIMES_ROUNDING: f64 = 2.0;
 /// How the references round.
-const EXACT: Rounding = Rounding { f16_kv: true, q8_activations: &[], q8_layout: Q8Layout::Units };
+pub(crate) const EXACT: Rounding = Rounding { f16_kv: true, q8_activations: &[], q8_layout: Q8Layout::Units };
 const ROUNDED: Rounding = Rounding { q8_activations: &QUANTISED, ..EXACT };
 const OWN: SequenceId = SequenceId(0);
 /// Positions that the checks use.
@@ -120,7 +120,7 @@ fn broken(error: &dyn std::error::Error) -> GpuError {
 /// Products of few rows in 8 bits. A number that falls to the other side of a step, as one in some thousands does for sums in another
 /// order, moves all that is rounded after it: the device is as right as the reference that rounds as it does, if it is hardly further
 /// from the exact one.
-fn check_rounded(
+pub(crate) fn check_rounded(
     ty: TensorType,
     gpu: &mut GpuForwardPass,
     [mut exact, mut rounded]: [Reference; 2],

@@ -1,8 +1,9 @@
 //! The examination passes on the device of the tests, and finds what there is to find.
 
-use crate::doctor::{check_types, examine};
-use crate::{Activations, AdapterChoice, GpuOptions};
+use crate::doctor::{EXACT, check_rounded, check_types, examine};
+use crate::{Activations, AdapterChoice, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
+use model::{Reference, Synthetic, SyntheticPreset, Weights};
 
 #[test]
 fn software_vulkan_is_well() {
@@ -49,4 +50,19 @@ fn what_is_made_in_8_bits_is_compared_with_what_rounds_alike() {
     assert!(checks.iter().all(|check| check.fault.is_none()), "{checks:?}");
     // What is rounded is further off, even where floats are halves (8 to 13 times on an H200).
     assert!(checks.chunks(2).all(|pair| pair[1].distance > 3.0 * pair[0].distance), "{checks:?}");
+}
+
+#[test]
+fn eight_bits_that_cost_more_than_they_should_are_a_fault() {
+    let adapter = AdapterChoice { allow_software: true, ..AdapterChoice::default() };
+    let options =
+        GpuOptions { adapter, activations: Activations::Int8, context_len: 32, ..GpuOptions::default() };
+    let spec = SyntheticPreset::TINY.spec();
+    let source = Synthetic::with_types(SyntheticPreset::TINY, [TensorType::Q4_0; 2], 1);
+    let weights = Weights::new(&spec, &source).unwrap();
+    let mut gpu = GpuForwardPass::new(&spec, &weights, &options, &mut |_| ()).unwrap();
+    // Against a reference that rounds the cache only, what the device rounds is too much.
+    let exact = || Reference::new(&spec, &weights, 32, 1, EXACT);
+    let check = check_rounded(TensorType::Q4_0, &mut gpu, [exact(), exact()]).unwrap();
+    assert!(check.fault.is_some() && check.distance > 0.0, "{check:?}");
 }
