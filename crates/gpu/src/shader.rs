@@ -215,6 +215,8 @@ const BINDINGS: &str = include_str!("shared/bindings.wgsl");
 const OPAQUE: &str = "
 // These bits, but so that a compiler does not know them.
 fn opaque(bits: u32) -> u32 { return bits | (p.n_units >> 30u); }
+// The same for masks that keep the upper half of each byte: the compiler follows single bits, and what is left would be known to it.
+fn opaque_upper(bits: u32) -> u32 { return bits | (p.n_units >> 30u << 4u); }
 // The bits of 2^23.
 fn two_23() -> u32 { return opaque(0x4b000000u); }";
 

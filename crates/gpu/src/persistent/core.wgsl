@@ -60,6 +60,8 @@ fn pause(n: u32) {
 // These bits, but so that a compiler does not know them: there are never so many groups. NVIDIA's makes one instruction of a mask and
 // this, but two of a mask and a constant.
 fn opaque(bits: u32) -> u32 { return bits | (p.n_groups >> 30u); }
+// The same for masks that keep the upper half of each byte: the compiler follows single bits, and what is left would be known to it.
+fn opaque_upper(bits: u32) -> u32 { return bits | (p.n_groups >> 30u << 4u); }
 // The bits of 2^23.
 fn two_23() -> u32 { return opaque(0x4b000000u); }
 fn number(word: u32) -> f32 { return bitcast<f32>(word & 0xfffffffeu); }

@@ -71,7 +71,7 @@ fn block_sums(low: vec4<u32>, high: vec4<u32>, u: u32) -> vec4<f32> {
 // nibble around takes 8 off, and in the upper half of a byte it counts 16 times as much.
 const BY_Q4_0: f32 = 0.0625;
 fn dot_rounded_q4_0(w: vec4<u32>, u: u32) -> f32 {
-  let flip = vec4<u32>(opaque(0x88888888u));
+  let flip = vec4<u32>(opaque_upper(0x88888888u));
   let upper = vec4<u32>(0xf0f0f0f0u);
   return dot(rounded_scales(u), block_sums(((w << vec4<u32>(4u)) ^ flip) & upper, (w ^ flip) & upper, u));
 }
