@@ -208,6 +208,16 @@ impl Source {
                 ),
             ),
         };
+        // No loop: with one that threads leave at different times and that has operations of subgroups, NVIDIA's compiler no longer knows
+        // which threads are together, and has all operations of a layer find out.
+        let (dim, threads) = (self.shape.heads.head_dim, self.geometry.threads);
+        let made = (0..dim.div_ceil(threads)).fold(String::new(), |text, k| {
+            text + &format!(
+                "  if (t + {first}u < HEAD_DIM{and_on}) {{\n    let e = t + {first}u;\n    let high = {high};\n{weights}    var sum = 0.0;\n\
+                 \x20   var all = 0.0;\n{sums}    {store}\n  }}\n",
+                first = k * threads
+            )
+        });
         format!(
             "  let peak = subgroup_top(top);\n\
              \x20 let fade = weight(top - peak);\n\
@@ -218,7 +228,7 @@ impl Source {
              \x20 if (lane == 0u) {{\n    tops[subgroup] = peak;\n    totals[subgroup] = sums.x;\n  }}\n\
              \x20 let on = alive();\n\
              \x20 workgroupBarrier();\n\
-             \x20 for (var e = t; e < HEAD_DIM{and_on}; e += THREADS) {{\n    let high = {high};\n{weights}    var sum = 0.0;\n    var all = 0.0;\n{sums}    {store}\n  }}\n"
+             {made}"
         )
     }
 
