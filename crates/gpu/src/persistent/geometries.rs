@@ -1,6 +1,6 @@
 //! How the work is shared out where it was measured: by the size of a model and the position in a context.
 
-use super::shape::{Geometry, Shape};
+use super::shape::{Geometry, InHalves, Shape};
 use super::share::{Share, Work};
 use crate::device::Caps;
 use crate::layout::BLOCK;
@@ -31,10 +31,20 @@ const LARGE_BATCH: usize = 4;
 /// that share keys attended to them together, in 40 parts that met in a phase of their own, it was 2,980, 2,790 and 2,380.
 const SMALL: [(usize, [usize; 2]); 6] =
     [(0, [256, 1]), (128, [256, 2]), (224, [256, 4]), (416, [384, 4]), (768, [384, 6]), (1664, [384, 14])];
-/// The same of a large one, as measured with a version before: Llama-1B made 2,271 tokens a second so; 2,045 with 8 units a thread,
-/// 2,166 with those of two products, and 2,002 with 256 threads and 8 units of two products. One part made 2,242, 2,190 and 1,984
-/// tokens a second (at 32, 160 and 384), two 2,150, 2,117 and 2,081, and 2,010 at 640, four 2,084 and 2,060 at 384 and 640.
-const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (288, [512, 2]), (448, [512, 4])];
+/// The same of a large one. Llama-1B, and 8 layers of Llama-8B, none of whose vectors is in halves, 64 tokens from a position on, tokens a
+/// second (parts):
+///
+/// | | 0 | 128 | 224 | 320 | 448 | 640 | 896 |
+/// |---|---|---|---|---|---|---|---|
+/// | 1B, 1 | 2,723 | 2,679 | 2,629 | 2,552 | 2,507 | 2,374 | 2,249 |
+/// | 1B, 2 | 2,545 | 2,521 | 2,507 | 2,505 | 2,476 | 2,397 | 2,339 |
+/// | 1B, 4 | 2,422 | 2,428 | 2,412 | 2,408 | 2,408 | 2,374 | 2,354 |
+/// | 8B, 1 | 2,726 | 2,628 | 2,590 | 2,532 | 2,454 | 2,338 | 2,227 |
+/// | 8B, 2 | 2,607 | 2,591 | 2,565 | 2,540 | 2,505 | 2,431 | 2,362 |
+/// | 8B, 4 | 2,480 | 2,460 | 2,468 | 2,459 | 2,446 | 2,389 | 2,374 |
+///
+/// With 6 and 8 units at a time Llama-1B made 1 % more and 8B 1 and 4 % less; with 384 and 256 threads both 0 to 14 % less.
+const LARGE: [(usize, [usize; 2]); 3] = [(0, [512, 1]), (384, [512, 2]), (832, [512, 4])];
 /// Copies of what all groups wait for: as many as there are threads that have a sum. SmolLM-135M took 292, 291.5, 288.5 and 288 us a
 /// token with 1, 2, 3 and 4, Llama-1B 430 and 410 to 413 with 1 and 4; Llama-8B, of which a layer is 122 MB, 1,616 and 1,634.
 const COPIES: usize = 4;
@@ -71,6 +81,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
             keys: KEYS,
             batch: SMALL_BATCH,
             holds_layer: true,
+            in_halves: InHalves::NONE,
             draws: false,
             in_turns: false,
         };
@@ -99,7 +110,7 @@ pub(super) fn geometries(
         // More parts than there are groups for would follow one another.
         let splits = splits.min(groups / shape.heads.n_heads).max(1);
         let copies = if shape.layer_bytes() <= MOST_COPIED { COPIES } else { 1 };
-        Geometry {
+        let geometry = Geometry {
             groups,
             helpers: if holds_layer { HELPERS } else { 0 },
             threads,
@@ -109,9 +120,11 @@ pub(super) fn geometries(
             keys: KEYS,
             batch,
             holds_layer,
+            in_halves: InHalves::NONE,
             draws: false,
             in_turns: false,
-        }
+        };
+        Geometry { in_halves: in_halves(shape, &geometry), ..geometry }
     };
     let small = geometry(SMALL[0].1, true).can_hold(shape);
     let shares = if small { &SMALL[..] } else { &LARGE[..] };
@@ -119,7 +132,11 @@ pub(super) fn geometries(
     let fitting = |draws| {
         let fitting = |&(from, share): &(usize, [usize; 2])| {
             let geometry = Geometry { draws, ..geometry(share, small) };
-            shape.fits(&geometry, caps.workgroup_memory).map(|()| (from, geometry))
+            // Halves may need more memory, or less.
+            let whole = Geometry { in_halves: InHalves::NONE, ..geometry };
+            let fits =
+                |geometry: Geometry| shape.fits(&geometry, caps.workgroup_memory).map(|()| (from, geometry));
+            fits(geometry).or_else(|_| fits(whole))
         };
         shares.iter().filter(within).map(fitting).collect::<Result<Vec<_>, String>>()
     };
@@ -130,11 +147,52 @@ pub(super) fn geometries(
     Ok(all)
 }
 
+/// Vectors of a large model that are told and taken in halves: those whose halves are not much worse to share out among the threads that
+/// multiply them. Llama-1B, of which all are, and 8 layers of Llama-8B, of which the hidden state is not (a thread would have 16 units
+/// of Q, K and V in place of 12), in tokens a second on an H200; what is of one column and line was measured side by side:
+///
+/// | in halves | Llama-1B | 8 layers of Llama-8B |
+/// |---|---|---|
+/// | none | 2,691 | 2,755 |
+/// | what gates and ups leave for down | 2,899 | |
+/// | that, and what O leaves for them | 2,826 | 2,883 |
+/// | that, and what down leaves for Q, K and V | 2,946 | |
+/// | none, and all, of a version before | 2,610, 2,796 | 2,761, 2,760 |
+fn in_halves(shape: &Shape, whole: &Geometry) -> InHalves {
+    if whole.holds_layer || !shape.can_halve() {
+        return InHalves::NONE;
+    }
+    // No more than a quarter more units.
+    let pays = |work: Work| {
+        let [whole, halves] = [InHalves::NONE, InHalves::ALL].map(|in_halves| {
+            let share = Share::of(shape, &Geometry { in_halves, ..*whole }, work);
+            share.takes * share.steps() * share.units()
+        });
+        4 * halves <= 5 * whole
+    };
+    InHalves { hidden: pays(Work::Qkv), middle: pays(Work::GateUp), gated: pays(Work::FfnDown) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::persistent::share::tests::shape;
     use crate::tests::variants::MATRICES;
+
+    /// As measured: see `in_halves`.
+    #[test]
+    fn vectors_are_halved_where_that_pays() {
+        let halved = |dims| geometries(&shape(dims), 256, (128, 32), MATRICES).unwrap()[0].1.in_halves;
+        let all = InHalves::ALL;
+        assert_eq!(halved([2048, 32, 8, 64, 8192]), all);
+        assert_eq!(halved([4096, 32, 8, 128, 14_336]), InHalves { hidden: false, ..all });
+        // Whole, its gates and ups would have no room for their sums.
+        assert_eq!(halved([4096, 32, 32, 128, 11_008]), all);
+        // 85 units have no halves.
+        assert_eq!(halved([1024, 16, 8, 64, 43 * 64 - 32]), InHalves::NONE);
+        // Registers hold its layers.
+        assert_eq!(halved([576, 9, 3, 64, 1536]), InHalves::NONE);
+    }
 
     /// Whatever the position, registers hold a layer of a model whose layers they hold at all.
     #[test]

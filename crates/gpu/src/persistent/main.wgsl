@@ -8,9 +8,10 @@ fn load_first_keys(layer: u32, position: u32) {
 fn phase_output(token: u32) -> u32 {
   // <random number>
   if (AHEAD) { load_output(); }
-  take_hidden(tag);
+  take_hidden(tag, 0u);
   if (!AHEAD) { load_output(); }
-  stage_last();
+  stage_last(0u);
+  // <the other half>
   workgroupBarrier();
   finish_squares();
   workgroupBarrier();

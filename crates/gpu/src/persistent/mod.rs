@@ -6,7 +6,8 @@
 //! parity is right. There is no counter, no flag and no fence in the way of a result.
 //!
 //! Words are used again by every layer. That is sound because every group has a part in every layer's gates and ups, and nobody gets
-//! beyond them before all groups have read what came before.
+//! beyond them before all groups have read what came before. Of a vector that is told in halves the first is told when all of what it is
+//! made of has been taken, as the second is.
 //!
 //! Keys and values are no such words: a group reads what others appended for the tokens before. Each group fences before it tells of
 //! its best row, or, where it draws, how many rows its list has, and again when it has heard of all, so that the choice of a token orders
@@ -23,6 +24,8 @@ mod source;
 mod trial;
 mod trials;
 
+#[cfg(test)]
+pub(crate) use shape::InHalves;
 pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;
 pub(crate) use trial::{Candidate, Target, for_mode};

@@ -3,7 +3,7 @@
 use super::share::{Share, Work};
 use super::source::{CODES, LEAST_PARTIALS};
 use crate::kernels::heads::Heads;
-use crate::layout::{BLOCK, GROUP};
+use crate::layout::{BLOCK, GROUP, UNIT};
 use crate::planner::Planner;
 use crate::tensors::{GateUp, Part};
 use crate::weights::Placed;
@@ -77,6 +77,42 @@ pub(crate) struct Shape {
     pub(crate) n_blocks: usize,
 }
 
+/// Vectors of which the first half is told, and multiplied, while the second is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InHalves {
+    /// What down leaves for Q, K and V, O for gates and ups, and these for down.
+    pub(crate) hidden: bool,
+    pub(crate) middle: bool,
+    pub(crate) gated: bool,
+}
+
+impl InHalves {
+    pub(crate) const NONE: Self = Self { hidden: false, middle: false, gated: false };
+    pub(crate) const ALL: Self = Self { hidden: true, middle: true, gated: true };
+
+    /// Whether a product takes its vector so.
+    pub(crate) fn takes(self, work: Work) -> bool {
+        match work {
+            Work::Qkv => self.hidden,
+            // What was attended to is made at once.
+            Work::AttnOutput => false,
+            Work::GateUp => self.middle,
+            Work::FfnDown => self.gated,
+        }
+    }
+
+    /// Whether it tells its rows so.
+    pub(crate) fn tells(self, work: Work) -> bool {
+        match work {
+            // A head needs a few rows, of either half.
+            Work::Qkv => false,
+            Work::AttnOutput => self.middle,
+            Work::GateUp => self.gated,
+            Work::FfnDown => self.hidden,
+        }
+    }
+}
+
 /// How the work is shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -98,6 +134,8 @@ pub(crate) struct Geometry {
     pub(crate) batch: usize,
     /// Whether a thread has its weights of a layer in registers before it begins, or loads them as it goes.
     pub(crate) holds_layer: bool,
+    /// Vectors that are told and taken in halves.
+    pub(crate) in_halves: InHalves,
     /// Whether a token is drawn, for which a workgroup keeps the logits of its rows, or is the best.
     pub(crate) draws: bool,
     /// Whether subgroups of a group may be at work one after another, each from barrier to barrier, as on software devices.
@@ -191,6 +229,9 @@ impl Shape {
         if geometry.groups > self.n_ff / BLOCK {
             return Err(format!("{} workgroups cannot share {} gates", geometry.groups, self.n_ff));
         }
+        if geometry.in_halves != InHalves::NONE && !self.can_halve() {
+            return Err("its vectors have no halves".to_owned());
+        }
         let shares = Work::ALL.map(|work| Share::of(self, geometry, work));
         let units = geometry.n_units(&shares);
         if units > MOST_UNITS {
@@ -211,6 +252,12 @@ impl Shape {
                 Err(format!("a workgroup needs {bytes} bytes of its memory, and has {workgroup_memory}"))
             }
         }
+    }
+
+    /// Whether a half of each vector is whole units of weights, and whole blocks of numbers that are rounded together: others are taken as a
+    /// whole.
+    pub(crate) fn can_halve(&self) -> bool {
+        self.rounds && [self.n_embd, self.n_ff].iter().all(|n| n.is_multiple_of(2 * UNIT))
     }
 
     /// Sums of slices that a workgroup has room for, or logits.

@@ -56,13 +56,17 @@ pub(crate) struct Share {
     /// Blocks at work at a time, and how many times as many there are.
     pub(crate) teams: usize,
     pub(crate) sets: usize,
-    /// Runs of a block that a thread loads at a time, and how many times it does.
+    /// Runs of a block that a thread loads at a time, and how many times it does, for each part of the vector.
     pub(crate) batch: usize,
     pub(crate) batches: usize,
+    /// Parts that the vector is taken in.
+    pub(crate) takes: usize,
+    /// Sets that are multiplied before the first rows are told, at least half of them; all, if these are told together.
+    pub(crate) first_sets: usize,
 }
 
 impl Share {
-    /// The one with the fewest batches for a thread, and of those with the fewest units.
+    /// The one with the fewest batches for a thread; of those, where rows are told in halves, one that can, and with the fewest units.
     pub(crate) fn of(shape: &Shape, geometry: &Geometry, work: Work) -> Self {
         let place = work.place(shape);
         let parts = if work == Work::GateUp { 2 } else { 1 };
@@ -70,19 +74,35 @@ impl Share {
         let slots = blocks.div_ceil(geometry.groups);
         let (octets, n_units) = (geometry.threads / BLOCK, place.n_cols.div_ceil(UNIT));
         // A thread of a small model has so few units that pairs of them would be shared out unevenly.
-        let pairs = !geometry.holds_layer && geometry.batch >= 2 && n_units.is_multiple_of(2);
+        let takes = if geometry.in_halves.takes(work) { 2 } else { 1 };
+        let pairs = !geometry.holds_layer && geometry.batch >= 2 && n_units.is_multiple_of(2 * takes);
         let run = if pairs { 2 } else { 1 };
-        let n_runs = n_units / run;
+        let n_runs = n_units / run / takes;
+        let tells = geometry.in_halves.tells(work);
         let share = |slices: usize| {
             let teams = octets / slices;
             let sets = (slots * parts).div_ceil(teams);
             let rounds = n_runs.div_ceil(slices);
             let batches = rounds.div_ceil(geometry.batch / run);
             let batch = rounds.div_ceil(batches);
-            Self { blocks, slots, parts, n_units, run, slices, teams, sets, batch, batches }
+            let first_sets = if tells { (slots.div_ceil(2) * parts).div_ceil(teams) } else { sets };
+            Self {
+                blocks,
+                slots,
+                parts,
+                n_units,
+                run,
+                slices,
+                teams,
+                sets,
+                batch,
+                batches,
+                takes,
+                first_sets,
+            }
         };
         let slices = (1..=octets.min(n_runs)).rev().filter(|n| *n == 1 || n.is_multiple_of(2));
-        let cost = |s: &Self| (s.steps(), s.steps() * s.units(), s.sets);
+        let cost = |s: &Self| (s.steps(), tells && s.tells() == 1, s.steps() * s.units(), s.sets);
         slices.map(share).min_by_key(cost).unwrap_or_else(|| share(1))
     }
 
@@ -91,9 +111,36 @@ impl Share {
         self.batch * self.run
     }
 
-    /// How many times a thread loads a batch.
+    /// How many times a thread loads a batch, for each part of the vector.
     pub(crate) fn steps(&self) -> usize {
         self.sets * self.batches
+    }
+
+    /// Runs of a row's part of the vector.
+    pub(crate) fn n_runs(&self) -> usize {
+        self.n_units / self.run / self.takes
+    }
+
+    /// Parts that the rows are told in.
+    pub(crate) fn tells(&self) -> usize {
+        if self.first_sets < self.sets { 2 } else { 1 }
+    }
+
+    /// Slots that are told first.
+    pub(crate) fn first_slots(&self) -> usize {
+        (self.first_sets * self.teams / self.parts).min(self.slots)
+    }
+
+    /// Steps behind which something is taken, told or both: the first part of the vector is multiplied by all rows, and the last by those
+    /// that are told first, and by the others.
+    pub(crate) fn stages(&self) -> Vec<usize> {
+        let all = self.takes * self.steps();
+        let mut ends: Vec<usize> = (1..self.takes).map(|i| i * self.steps()).collect();
+        if self.tells() > 1 {
+            ends.push(all - (self.sets - self.first_sets) * self.batches);
+        }
+        ends.push(all);
+        ends
     }
 
     /// Whether all threads have a block in every set.
@@ -113,7 +160,7 @@ impl Share {
 pub(super) mod tests {
     use super::*;
     use crate::kernels::heads::Heads;
-    use crate::persistent::shape::{MOST_BUFFERS, Spot};
+    use crate::persistent::shape::{InHalves, MOST_BUFFERS, Spot};
     use gguf::TensorType;
 
     /// Of every block each unit is some thread's exactly once: of models of many sizes, whose layers registers hold or not.
@@ -129,9 +176,17 @@ pub(super) mod tests {
             [4096, 32, 8, 128, 14_336],
         ] {
             let shape = shape([n_embd, n_heads, n_kv_heads, head_dim, n_ff]);
-            for (groups, threads, batch, holds_layer) in
-                [(132, 512, 4, false), (120, 256, 32, true), (96, 384, 32, true), (7, 128, 6, false)]
-            {
+            for (groups, threads, batch, holds_layer, in_halves) in [
+                (132, 512, 4, false, InHalves::NONE),
+                (132, 512, 4, false, InHalves::ALL),
+                (128, 512, 4, false, InHalves::ALL),
+                (128, 512, 4, false, InHalves { gated: true, ..InHalves::NONE }),
+                (120, 256, 32, true, InHalves::NONE),
+                (96, 384, 32, true, InHalves::NONE),
+                (7, 128, 6, false, InHalves::NONE),
+                (7, 128, 6, false, InHalves::ALL),
+                (1, 128, 1, false, InHalves::ALL),
+            ] {
                 let geometry = Geometry {
                     groups,
                     helpers: 0,
@@ -142,6 +197,7 @@ pub(super) mod tests {
                     keys: 4,
                     batch,
                     holds_layer,
+                    in_halves,
                     draws: true,
                     in_turns: false,
                 };
@@ -153,28 +209,35 @@ pub(super) mod tests {
     }
 
     fn check(share: &Share, geometry: &Geometry, what: &str) {
-        let Share { blocks, slots, parts, n_units, run, slices, teams, batch, batches, .. } = *share;
+        let Share { blocks, slots, parts, n_units, run, slices, teams, batch, batches, takes, .. } = *share;
         assert!(run == 1 || n_units.is_multiple_of(2), "{what}: runs share scales");
         assert!(slices * teams <= geometry.threads / BLOCK, "{what}: {share:?}");
         let mut seen = vec![0u8; blocks * parts * n_units];
+        // Rows that are told first, before others are done.
+        let told = if share.tells() == 1 { slots } else { share.first_slots() };
+        let told_after = share.stages()[share.stages().len() - share.tells()];
         for group in 0..geometry.groups.min(blocks) {
             for (octet, step) in
-                (0..slices * teams).flat_map(|octet| (0..share.steps()).map(move |s| (octet, s)))
+                (0..slices * teams).flat_map(|octet| (0..takes * share.steps()).map(move |s| (octet, s)))
             {
                 // As the text has it: see `product`.
-                let (slice, slot) = (octet % slices, octet / slices + step / batches * teams);
+                let (part, step_of_part) = (step / share.steps(), step % share.steps());
+                let (slice, slot) = (octet % slices, octet / slices + step_of_part / batches * teams);
                 let out = group + slot / parts * geometry.groups;
                 if slot >= slots * parts || out >= blocks {
                     continue;
                 }
-                let first = slice + step % batches * batch * slices;
-                let units = (0..batch).flat_map(|k| (0..run).map(move |i| (first + k * slices) * run + i));
-                for unit in units.filter(|unit| *unit < n_units) {
+                assert!(slot / parts >= told || step < told_after, "{what}: {share:?} tells {slot} early");
+                let first = slice + step_of_part % batches * batch * slices;
+                let runs = (0..batch).map(|k| first + k * slices).filter(|run| *run < share.n_runs());
+                let units = runs.flat_map(|r| (0..run).map(move |i| (part * share.n_runs() + r) * run + i));
+                for unit in units {
                     seen[(out * parts + slot % parts) * n_units + unit] += 1;
                 }
             }
         }
         assert!(seen.iter().all(|&n| n == 1), "{what}: {share:?}");
+        assert!(told * 2 >= slots, "{what}: {share:?} tells less than a half first");
     }
 
     /// A model of Q4_0, without places: its width, heads, those of keys, their length, and gates.

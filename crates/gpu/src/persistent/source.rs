@@ -27,6 +27,8 @@
 //! units, and loads others as soon as those have been used; but nothing while it waits for a vector, whose words would come behind.
 //! Groups that do not attend read the weights that come next. Of a small model a few more groups, which nobody waits for, bring keys and
 //! values of the layer that comes next near (`help.wgsl`).
+//! Where that shares out well, vectors of a large model are told in halves: of a phase's rows the first half is told while the second is
+//! made, and who takes the vector multiplies the first half before it looks at the second. So nobody waits for what has just been made.
 //! A word that many look at is slow to come. So what all groups wait for is told in several copies, of which each group looks at one;
 //! and where the words are known to take a while, a small model's groups wait a little before they look at all.
 //! Numerics: f32, but for the lowest bit of what is exchanged, and vectors rounded to 8 bits where that is asked for: by whoever makes
@@ -43,10 +45,11 @@
 //! A draw among the best 40 takes 16 us more than the best (to the least key that counts 5, lists and their fence 2, their lengths 3, all
 //! candidates in order 2, the draw itself 3), and took 15 more with loops written out: what a token goes through once is not at hand
 //! as a program. Keys found digit by digit, and logits kept in registers until the head is done, took 3 more.
-//! Llama-8B: 1,608 us, 1,920 by dispatches, and as long in a version before, where everybody rounded whole vectors (580 us for 8 layers,
-//! 500 without that and with a quarter of the words) and weights were on their way while words were looked at (328 us for 6 layers,
-//! 315 without).
-//! Llama-1B: 390 to 393, where it had been 414 while a thread asked of each of its words which it is; 602 by dispatches. What threads do to
+//! Llama-8B: 1,548 us without halves, 347 for 8 layers with them and 363 without; 1,592 and 376 while the compiler did not know which
+//! threads are together (see `Source::meet`), 382 while it saw through a constant besides (`opaque_upper`). In a version before, where everybody
+//! rounded whole vectors, it was 580 us for 8 layers, 500 without that and with a quarter of the words; with weights on their way while
+//! words were looked at 328 for 6 layers, 315 without.
+//! Llama-1B: 339 us, 372 without halves, 391 before that; 414 while a thread asked of each of its words which it is. What threads do to
 //! words counts: 256 of 512 threads that take them for all took 434 where it was 416, and with the others to multiply, whose weights
 //! come meanwhile, 478 to 495 where it is 391 to 394.
 //! There are 128 registers for each of 512 threads, of which those of weights are few: with more a token took longer.
@@ -154,11 +157,14 @@ impl Source {
                 "tell_progress(p.n_tokens * N_LAYERS);",
             ],
         };
+        let other_half =
+            if geometry.in_halves.hidden { "take_hidden(tag, 1u);\n  stage_last(1u);" } else { "" };
         let main = include_str!("main.wgsl")
             .replace("// <help>", help)
             .replace("// <progress>", tell)
             .replace("// <end>", end)
             .replace("// <random number>", first)
+            .replace("// <the other half>", other_half)
             .replace("<next token>", next);
         shader.text(&text).text(&main).finish()
     }

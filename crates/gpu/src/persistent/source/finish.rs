@@ -20,7 +20,7 @@ impl Source {
         let adds = value.starts_with("OWN");
         let _ = writeln!(
             text,
-            "fn finish_{}() {{\n  let on = alive();\n  let f = t / 8u % {}u;",
+            "fn finish_{}(told: u32) {{\n  let on = alive();\n  let f = t / 8u % {}u;",
             work.name(),
             self.adders()
         );
@@ -112,11 +112,20 @@ impl Source {
 
     fn finish_is_on(&self, share: &Share, set: usize) -> String {
         let at_once = self.geometry.threads / (BLOCK * self.adders());
-        format!(
+        let on = format!(
             "t < {}u && slot < {}u",
             at_once * BLOCK * self.adders(),
             share.slots.min((set + 1) * at_once)
-        )
+        );
+        // One comparison: where there were two, NVIDIA's compiler did not know which threads of a subgroup are together, in all of a layer.
+        let first = share.first_slots();
+        match share.tells() {
+            1 => on,
+            _ => format!(
+                "slot - select({first}u, 0u, told == 0u) < select({}u, {first}u, told == 0u)",
+                share.slots - first
+            ),
+        }
     }
 
     /// The thread's own elements of the hidden state, which it adds to: O's and down's rows are shared out alike.

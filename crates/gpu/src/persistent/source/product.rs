@@ -57,18 +57,6 @@ impl Source {
         self.multiply(text, work, &share);
         self.finish(text, work, &share);
         let name = work.name();
-        let (take, stage, norm) = match work {
-            // The first layer's is staged by the embedding.
-            Work::Qkv if self.shape.rounds => (
-                "if (layer != 0u) { take_hidden(tag ^ 1u); }",
-                "if (layer != 0u) { stage_hidden(); }",
-                "attn_norm",
-            ),
-            Work::Qkv => ("if (layer != 0u) { take_hidden(tag ^ 1u); }", "stage_hidden();", "attn_norm"),
-            Work::AttnOutput => ("take_attended(tag);", "stage_attended();", ""),
-            Work::GateUp => ("take_middle(tag);", "stage_middle();", "ffn_norm"),
-            Work::FfnDown => ("take_gated(tag);", "stage_gated();", ""),
-        };
         let pause = match (work, self.geometry.holds_layer) {
             (Work::GateUp, true) => format!("  pause({}u);\n", PAUSES[0]),
             (Work::FfnDown, true) => format!("  pause({}u);\n", PAUSES[1]),
@@ -82,15 +70,60 @@ impl Source {
             true => (String::new(), loads("next")),
             false => (loads("layer"), String::new()),
         };
-        let (vectors, squares) = match norm {
-            "" => Default::default(),
-            _ => (self.load_norm(&work.place(&self.shape), norm, "next"), "  finish_squares();\n"),
+        let (norm, squares) = match work {
+            Work::Qkv => ("attn_norm", "  finish_squares();\n"),
+            Work::GateUp => ("ffn_norm", "  finish_squares();\n"),
+            Work::AttnOutput | Work::FfnDown => ("", ""),
         };
-        let _ = writeln!(
-            text,
-            "fn phase_{name}(layer: u32, next: u32) {{\n{pause}  {take}\n{before}  {stage}\n  workgroupBarrier();\n\
-{squares}  multiply_{name}(layer);\n  workgroupBarrier();\n  finish_{name}();\n{behind}{vectors}}}"
-        );
+        let vectors = match norm {
+            "" => String::new(),
+            _ => self.load_norm(&work.place(&self.shape), norm, "next"),
+        };
+        let stages = self.stages(work, &share, &before, squares);
+        let _ =
+            writeln!(text, "fn phase_{name}(layer: u32, next: u32) {{\n{pause}{stages}{behind}{vectors}}}");
+    }
+
+    /// A phase from its vector to its rows: each part of the one is taken as late as it can be, and each of the others told as early.
+    /// `before` is what is loaded before the first is staged, and `squares` what follows the last.
+    fn stages(&self, work: Work, share: &Share, before: &str, squares: &str) -> String {
+        let (name, ends) = (work.name(), share.stages());
+        let first_told = ends.len() - share.tells();
+        (0..ends.len()).fold(String::new(), |mut text, k| {
+            if k < share.takes {
+                let [take, stage] = self.takes(work, k);
+                let before = if k == 0 { before } else { "" };
+                let _ = writeln!(text, "  {take}\n{before}  {stage}\n  workgroupBarrier();");
+            }
+            if k + 1 == share.takes {
+                text += squares;
+            }
+            let begin = if k == 0 { 0 } else { ends[k - 1] };
+            let _ = writeln!(text, "  multiply_{name}(layer, {begin}u, {}u);", ends[k]);
+            if k >= first_told {
+                let _ = writeln!(text, "  workgroupBarrier();\n  finish_{name}({}u);", k - first_told);
+            }
+            text
+        })
+    }
+
+    /// Taking part `part` of a product's vector, and staging it.
+    fn takes(&self, work: Work, part: usize) -> [String; 2] {
+        let (vector, expected) = match work {
+            Work::Qkv => ("hidden", "tag ^ 1u"),
+            Work::AttnOutput => ("attended", "tag"),
+            Work::GateUp => ("middle", "tag"),
+            Work::FfnDown => ("gated", "tag"),
+        };
+        let take = format!("take_{vector}({expected}, {part}u);");
+        let stage = format!("stage_{vector}({part}u);");
+        let not_first = |text: String| format!("if (layer != 0u) {{ {text} }}");
+        match work {
+            // The first layer's is staged by the embedding.
+            Work::Qkv if self.shape.rounds => [not_first(take), not_first(stage)],
+            Work::Qkv => [not_first(take), stage],
+            _ => [take, stage],
+        }
     }
 
     /// Loads of a batch.
@@ -103,7 +136,7 @@ impl Source {
         let unit = |i: usize| format!("unit{registers}_{i}");
         let loads = self.of_weights(&place, "layer", |spot, quads, words| {
             let rows = Rows { spot, quads, words, place: &place, n_units: share.n_units };
-            let exact = share.slices * share.units() * share.batches == share.n_units;
+            let exact = share.slices * share.batch * share.batches == share.n_runs();
             let load = |k: usize| match share.run {
                 1 => rows.load("layer", "at", (k, share.slices, exact), &unit(k)),
                 _ => {
@@ -121,10 +154,12 @@ impl Source {
             text,
             "fn load_{name}(layer: u32) {{ load_batch_of_{name}(layer, 0u); }}\n\
              fn load_batch_of_{name}(layer: u32, step: u32) {{\n{}    {guard}{{\n    let block = {block};\n\
-             \x20   let at = slice + step % {}u * {}u;\n{loads}  }}\n}}",
+             \x20   let at = {first};\n{loads}  }}\n}}",
             Self::slot(share),
-            share.batches,
-            share.batch * share.slices,
+            first = match share.takes {
+                1 => Self::first(share),
+                _ => format!("step / {}u * {}u + {}", share.steps(), share.n_runs(), Self::first(share)),
+            },
         );
     }
 
@@ -132,9 +167,23 @@ impl Source {
     fn slot(share: &Share) -> String {
         let Share { slices, teams, batches, parts, .. } = *share;
         format!(
-            "    let slice = octet % {slices}u;\n    let slot = octet / {slices}u + step / {batches}u * {teams}u;\n\
-             \x20   let out = wg + slot / {parts}u * N_GROUPS;\n"
+            "    let slice = octet % {slices}u;\n    let slot = octet / {slices}u + {} / {batches}u * {teams}u;\n\
+             \x20   let out = wg + slot / {parts}u * N_GROUPS;\n",
+            Self::step(share)
         )
+    }
+
+    /// Which step it is of those for a part of the vector.
+    fn step(share: &Share) -> String {
+        match share.takes {
+            1 => "step".to_owned(),
+            _ => format!("step % {}u", share.steps()),
+        }
+    }
+
+    /// The first of a batch's runs in its part of the vector.
+    fn first(share: &Share) -> String {
+        format!("slice + {} % {}u * {}u", Self::step(share), share.batches, share.batch * share.slices)
     }
 
     /// Whether a thread has a block in a set.
@@ -150,24 +199,30 @@ impl Source {
     /// Products of all batches, and the sums that are left of each block.
     fn multiply(&self, text: &mut String, work: Work, share: &Share) {
         let name = work.name();
-        let Share { slices, batch, batches, .. } = *share;
+        let Share { slices, batches, .. } = *share;
         // Others have no weights.
         let guard = match share.is_whole(&self.geometry) {
             true => String::new(),
             false => format!("if (octet < {}u) ", share.teams * slices),
         };
-        let products: String = (0..batch).map(|k| self.multiply_run(work, share, k)).collect();
+        let products: String = (0..share.batch).map(|k| self.multiply_run(work, share, k)).collect();
+        let at = format!("partials[(slot * {slices}u + slice) * 8u + r]");
+        let keep = match share.takes {
+            1 => format!("{at} = sum;"),
+            // What the first part has left is the thread's own.
+            _ => format!("if (step >= {}u) {{ sum += {at}; }} {at} = sum;", share.steps()),
+        };
         let _ = writeln!(
             text,
-            "fn multiply_{name}(layer: u32) {{\n  var sum = 0.0;\n\
-             \x20 for (var step = 0u; step < {steps}u; step += 1u) {{\n{}    let first = slice + step % {batches}u * {}u;\n\
-             \x20   {guard}{{\n{products}    }}\n    if (step + 1u < {steps}u) {{ load_batch_of_{name}(layer, step + 1u); }}\n\
+            "fn multiply_{name}(layer: u32, begin: u32, end: u32) {{\n  var sum = 0.0;\n\
+             \x20 for (var step = begin; step < end; step += 1u) {{\n{}    let first = {};\n\
+             \x20   {guard}{{\n{products}    }}\n    if (step + 1u < {all}u) {{ load_batch_of_{name}(layer, step + 1u); }}\n\
              \x20   if ((step + 1u) % {batches}u == 0u) {{\n\
-             \x20     if ({}) {{ partials[(slot * {slices}u + slice) * 8u + r] = sum; }}\n      sum = 0.0;\n    }}\n  }}\n}}",
+             \x20     if ({}) {{ {keep} }}\n      sum = 0.0;\n    }}\n  }}\n}}",
             Self::slot(share),
-            batch * slices,
+            Self::first(share),
             self.is_on(share),
-            steps = share.steps(),
+            all = share.takes * share.steps(),
         );
     }
 
@@ -175,6 +230,11 @@ impl Source {
     fn multiply_run(&self, work: Work, share: &Share, k: usize) -> String {
         let (ty, rounds) = (work.place(&self.shape).ty, self.shape.rounds);
         let Share { slices, batch, batches, run, .. } = *share;
+        // Where the part of the vector begins, in runs.
+        let part = match share.takes {
+            1 => String::new(),
+            _ => format!("step / {}u * {}u + ", share.steps(), share.n_runs()),
+        };
         let unit = |i: usize| format!("unit{}_{}", self.registers_of(work), k * run + i);
         let word = format!("{}_d", unit(0));
         let products = (0..run).fold(String::new(), |text, i| {
@@ -183,10 +243,10 @@ impl Source {
                 _ => Scale::OfRun(&word, [".x", ".y"][i]),
             };
             let product = units::dot(ty, rounds, &unit(i), scale);
-            text + &format!("        {{\n          let u = run * {run}u + {i}u;\n          sum += {product};\n        }}\n")
+            text + &format!("        {{\n          let u = ({part}run) * {run}u + {i}u;\n          sum += {product};\n        }}\n")
         });
-        let whole = ((batches - 1) * batch + k + 1) * slices * run <= share.n_units;
-        let guard = if whole { String::new() } else { format!("if (run < {}u) ", share.n_units / run) };
+        let whole = ((batches - 1) * batch + k + 1) * slices <= share.n_runs();
+        let guard = if whole { String::new() } else { format!("if (run < {}u) ", share.n_runs()) };
         format!(
             "      {{\n        let run = first + {}u;\n        {guard}{{\n{products}        }}\n      }}\n",
             k * slices

@@ -40,18 +40,25 @@ impl Source {
 
     /// Vectors as the threads have them: `got`, what was taken last; and norms, where it is not multiplied by them before.
     pub(super) fn vectors(&self, text: &mut String) {
-        let shape = &self.shape;
+        let (shape, width) = (&self.shape, self.shape.heads.width());
         let ty = if shape.rounds { "u32" } else { "f32" };
-        let most = [(shape.longest(), false), (shape.n_embd, true)]
-            .map(|(n, norm)| self.deal_words(n, norm).pieces());
-        for k in 0..most[0].max(most[1]) {
+        let in_halves = self.geometry.in_halves;
+        let [hidden, middle, gated] =
+            [in_halves.hidden, in_halves.middle, in_halves.gated].map(|halved| if halved { 2 } else { 1 });
+        let most = [
+            (width, false),
+            (shape.n_embd / hidden, true),
+            (shape.n_embd / middle, true),
+            (shape.n_ff / gated, false),
+        ]
+        .map(|(n, norm)| self.deal_words(n, norm).pieces());
+        for k in 0..most.into_iter().max().unwrap_or(0) {
             let _ = writeln!(text, "var<private> got{k}: {ty};");
         }
         for k in 0..if shape.rounds { 0 } else { self.deal(shape.n_embd).pieces() } {
             let norms = ["attn_norm", "ffn_norm", "output_norm"];
             let _ = norms.map(|name| writeln!(text, "var<private> {name}{k}: f32;"));
         }
-        let width = shape.heads.width();
         for k in 0..if self.geometry.splits > 1 { self.deal(width).pieces() } else { 0 } {
             let _ = writeln!(text, "var<private> merged{k}: f32;");
         }
@@ -60,28 +67,32 @@ impl Source {
             _ => self.merge(),
         };
         for (name, lines) in [
-            ("hidden", self.take_copy("AT_HIDDEN", shape.n_embd, true)),
+            ("hidden", self.take_copy("AT_HIDDEN", (shape.n_embd, hidden), true)),
             ("attended", attended),
-            ("middle", self.take_copy("AT_MIDDLE", shape.n_embd, true)),
-            ("gated", self.take_copy("AT_GATED", shape.n_ff, false)),
+            ("middle", self.take_copy("AT_MIDDLE", (shape.n_embd, middle), true)),
+            ("gated", self.take_copy("AT_GATED", (shape.n_ff, gated), false)),
         ] {
-            let _ = writeln!(text, "fn take_{name}(expected: u32) {{\n{lines}}}");
+            let _ = writeln!(text, "fn take_{name}(expected: u32, part: u32) {{\n{lines}}}");
         }
-        for (name, place, n, norm) in [
-            ("hidden", shape.qkv, shape.n_embd, Some("attn_norm")),
-            ("attended", shape.attn_output, width, None),
-            ("middle", shape.gate_up, shape.n_embd, Some("ffn_norm")),
-            ("gated", shape.ffn_down, shape.n_ff, None),
-            ("last", shape.output, shape.n_embd, Some("output_norm")),
+        for (name, place, n, parts, norm) in [
+            ("hidden", shape.qkv, shape.n_embd, hidden, Some("attn_norm")),
+            ("attended", shape.attn_output, width, 1, None),
+            ("middle", shape.gate_up, shape.n_embd, middle, Some("ffn_norm")),
+            ("gated", shape.ffn_down, shape.n_ff, gated, None),
+            ("last", shape.output, shape.n_embd, hidden, Some("output_norm")),
         ] {
-            let start = if norm.is_some() { "  square = 0.0;\n" } else { "" };
+            let start = match (norm, parts) {
+                (None, _) => "",
+                (_, 1) => "  square = 0.0;\n",
+                _ => "  if (part == 0u) { square = 0.0; }\n",
+            };
             let lines: String = match (name, self.geometry.splits) {
                 ("attended", 2..) => self.stage_merged(),
-                _ => (0..self.deal_words(n, norm.is_some()).pieces())
-                    .map(|k| self.stage(&place, n, k, norm))
+                _ => (0..self.deal_words(n / parts, norm.is_some()).pieces())
+                    .map(|k| self.stage(&place, (n, parts), k, norm))
                     .collect(),
             };
-            let _ = writeln!(text, "fn stage_{name}() {{\n{start}{lines}}}");
+            let _ = writeln!(text, "fn stage_{name}(part: u32) {{\n{start}{lines}}}");
         }
         // What numbers are multiplied by when they are staged.
         let head = Some(shape.output.ty).filter(|ty| !TYPES.contains(ty));
@@ -108,9 +119,10 @@ impl Source {
         })
     }
 
-    /// Piece `k` of the vector that was taken, on its way to a product; if it is one before a norm, `square` counts its squares.
-    fn stage(&self, place: &Place, n: usize, k: usize, norm: Option<&str>) -> String {
-        let deal = self.deal_words(n, norm.is_some());
+    /// Piece `k` of a part of the vector of `n` numbers in `parts` that was taken, on its way to a product; if it is one before a norm,
+    /// `square` counts its squares.
+    fn stage(&self, place: &Place, (n, parts): (usize, usize), k: usize, norm: Option<&str>) -> String {
+        let deal = self.deal_words(n / parts, norm.is_some());
         let (first, on) = (deal.first(k), deal.has(k));
         if self.shape.rounds {
             let n_words = block_words(norm.is_some());
@@ -118,6 +130,10 @@ impl Source {
             let (block, word) = match first.is_multiple_of(n_words) {
                 true => (format!("t / {n_words}u + {}u", first / n_words), format!("t % {n_words}u")),
                 false => (format!("(t + {first}u) / {n_words}u"), format!("(t + {first}u) % {n_words}u")),
+            };
+            let block = match parts {
+                1 => block,
+                _ => format!("part * {}u + {block}", n / parts / BLOCK),
             };
             return format!("  if ({on}) {{ stage_word({block}, {word}, got{k}, {}); }}\n", self.by(place));
         }
@@ -128,11 +144,15 @@ impl Source {
         format!("  if ({on}) {{ stage(t + {first}u, got{k}{times} * {});{square} }}\n", self.by(place))
     }
 
-    /// A vector of `n`, of which there are copies.
-    fn take_copy(&self, at: &str, n: usize, norm: bool) -> String {
+    /// A part of a vector of `n` numbers that is taken in `parts`, of which there are copies.
+    fn take_copy(&self, at: &str, (n, parts): (usize, usize), norm: bool) -> String {
         let copies = self.geometry.copies;
-        let own = copy_at(at, words_of(&self.shape, n, norm), copies, &format!("wg % {copies}u"));
-        self.take(&own, n, norm)
+        let n_words = words_of(&self.shape, n, norm);
+        let own = copy_at(at, n_words, copies, &format!("wg % {copies}u"));
+        match parts {
+            1 => self.take(&own, n, norm),
+            _ => self.take(&format!("{own} + part * {}u", n_words / parts), n / parts, norm),
+        }
     }
 
     /// A vector of `n`, whose words are waited for some at a time.
