@@ -38,13 +38,25 @@ impl Source {
         }
     }
 
-    /// Vectors as the threads have them: `got`, what was taken last; and norms, where it is not multiplied by them before.
+    /// Vectors, from the exchange to products.
     pub(super) fn vectors(&self, text: &mut String) {
+        self.vector_registers(text);
+        self.takes_of_vectors(text);
+        self.stages_of_vectors(text);
+        self.factors_of_types(text);
+    }
+
+    /// Parts that the hidden state, that after attention and the gated vector are taken in.
+    fn parts(&self) -> [usize; 3] {
+        let in_halves = self.geometry.in_halves;
+        [in_halves.hidden, in_halves.middle, in_halves.gated].map(|halved| if halved { 2 } else { 1 })
+    }
+
+    /// Vectors as the threads have them: `got`, what was taken last; and norms, where it is not multiplied by them before.
+    fn vector_registers(&self, text: &mut String) {
         let (shape, width) = (&self.shape, self.shape.heads.width());
         let ty = if shape.rounds { "u32" } else { "f32" };
-        let in_halves = self.geometry.in_halves;
-        let [hidden, middle, gated] =
-            [in_halves.hidden, in_halves.middle, in_halves.gated].map(|halved| if halved { 2 } else { 1 });
+        let [hidden, middle, gated] = self.parts();
         let most = [
             (width, false),
             (shape.n_embd / hidden, true),
@@ -62,8 +74,14 @@ impl Source {
         for k in 0..if self.geometry.splits > 1 { self.deal(width).pieces() } else { 0 } {
             let _ = writeln!(text, "var<private> merged{k}: f32;");
         }
+    }
+
+    /// `take_hidden` and so on: a part of a vector, when it has come.
+    fn takes_of_vectors(&self, text: &mut String) {
+        let shape = &self.shape;
+        let [hidden, middle, gated] = self.parts();
         let attended = match self.geometry.splits {
-            1 => self.take("AT_ATTENDED", width, false),
+            1 => self.take("AT_ATTENDED", shape.heads.width(), false),
             _ => self.merge(),
         };
         for (name, lines) in [
@@ -74,9 +92,15 @@ impl Source {
         ] {
             let _ = writeln!(text, "fn take_{name}(expected: u32, part: u32) {{\n{lines}}}");
         }
+    }
+
+    /// `stage_hidden` and so on: the part that was taken, to where products read it.
+    fn stages_of_vectors(&self, text: &mut String) {
+        let shape = &self.shape;
+        let [hidden, middle, gated] = self.parts();
         for (name, place, n, parts, norm) in [
             ("hidden", shape.qkv, shape.n_embd, hidden, Some("attn_norm")),
-            ("attended", shape.attn_output, width, 1, None),
+            ("attended", shape.attn_output, shape.heads.width(), 1, None),
             ("middle", shape.gate_up, shape.n_embd, middle, Some("ffn_norm")),
             ("gated", shape.ffn_down, shape.n_ff, gated, None),
             ("last", shape.output, shape.n_embd, hidden, Some("output_norm")),
@@ -94,7 +118,11 @@ impl Source {
             };
             let _ = writeln!(text, "fn stage_{name}(part: u32) {{\n{start}{lines}}}");
         }
-        // What numbers are multiplied by when they are staged.
+    }
+
+    /// What numbers are multiplied by when they are staged.
+    fn factors_of_types(&self, text: &mut String) {
+        let shape = &self.shape;
         let head = Some(shape.output.ty).filter(|ty| !TYPES.contains(ty));
         let types = TYPES.iter().copied().chain(head).filter(|_| !shape.rounds);
         let factors = types.fold(String::new(), |factors, ty| {
