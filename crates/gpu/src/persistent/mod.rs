@@ -25,6 +25,8 @@ mod trial;
 mod trials;
 
 #[cfg(test)]
+pub(crate) use geometries::geometries;
+#[cfg(test)]
 pub(crate) use shape::InHalves;
 pub(crate) use shape::{Geometry, Shape};
 pub(crate) use source::source as text;

@@ -28,6 +28,7 @@ mod msl;
 mod persistent;
 mod persistent_draws;
 mod persistent_groups;
+mod persistent_texts;
 mod plan;
 mod profile;
 mod quantize;

@@ -2,16 +2,11 @@
 //! see `persistent_groups`.
 
 use super::forward::{OWN, options};
-use super::plan::planned;
 use crate::kernels::matvec_int8::QUANTISED;
 use crate::persistent::{Compiled, Geometry, InHalves, Persistent, Shape, confirms, text, tried};
-use crate::planner::Planner;
 use crate::{Activations, DecodeMode, GpuError, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
-use model::{
-    Choice, ForwardPass, ModelSpec, Q8Layout, Reference, RopePairing, Rounding, Row, SyntheticPreset, Weights,
-};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use model::{Choice, ForwardPass, ModelSpec, Q8Layout, Reference, RopePairing, Rounding, Row, Weights};
 use std::ops::ControlFlow;
 use testkit::TinyModel;
 
@@ -392,100 +387,5 @@ fn it_is_for_certain_devices_and_models() {
         assert!(pass.decodes_in_one_dispatch().is_err());
         let refusal = Shape::of(&pass.planner()).unwrap_err();
         assert!(refusal.contains(why), "{refusal}");
-    }
-}
-
-/// The bodies of loops that run a number of times of each thread's own. If one has an operation that threads do together, a compiler may
-/// have all of a layer find out which those are (see `Source::meet`).
-fn bodies_of_own_length(text: &str) -> impl Iterator<Item = &str> {
-    let loops = text.match_indices("for (var ").map(|(at, _)| &text[at..]);
-    loops.filter(|rest| rest.split(';').next().unwrap().ends_with("= t")).map(|rest| {
-        let mut depth = 0;
-        let end = rest.char_indices().skip_while(|(_, c)| *c != '{').find(|(_, c)| {
-            depth += i32::from(*c == '{') - i32::from(*c == '}');
-            depth == 0
-        });
-        &rest[..end.expect("braces come in pairs").0]
-    })
-}
-
-/// What only a real GPU runs is at least a valid shader.
-#[test]
-fn the_texts_for_real_models_are_valid() {
-    for preset in SyntheticPreset::ALL {
-        planned(preset, |spec, planner| {
-            let planner = Planner { activations: Activations::Int8, ..*planner };
-            let shape = Shape::of(&planner).unwrap();
-            for (groups, threads, splits, draws) in [
-                (120, 256, 1, true),
-                (120, 384, 8, true),
-                // A few groups have no room for the logits of many rows.
-                (32, 256, 3, false),
-                (128, 512, 4, true),
-            ] {
-                let geometry = Geometry {
-                    groups,
-                    helpers: 4,
-                    threads,
-                    lanes: 32,
-                    splits,
-                    copies: 4,
-                    keys: 4,
-                    batch: 32,
-                    holds_layer: true,
-                    in_halves: InHalves::NONE,
-                    draws,
-                    in_turns: false,
-                };
-                let geometry = match geometry.can_hold(&shape) {
-                    true => geometry,
-                    false => Geometry {
-                        helpers: 0,
-                        batch: 4,
-                        holds_layer: false,
-                        in_halves: if shape.can_halve() { InHalves::ALL } else { InHalves::NONE },
-                        ..geometry
-                    },
-                };
-                if splits > groups / spec.n_heads {
-                    continue;
-                }
-                shape.fits(&geometry, 48 << 10).unwrap();
-                let text = text(&shape, &geometry);
-                // On a device that CI has not, the first two gave what no thread had (see `choose.wgsl`), and votes cost every
-                // operation of subgroups (see `Source::wait`).
-                for wrong in ["subgroupMax(", "subgroupMin(", "subgroupAny(", "subgroupAll("] {
-                    assert!(!text.contains(wrong), "{wrong}");
-                }
-                for body in bodies_of_own_length(&text) {
-                    for operation in ["subgroup", "octet_sum(", "publish_block(", "Barrier("] {
-                        assert!(!body.contains(operation), "threads leave at different times: {body}");
-                    }
-                }
-                let module = naga::front::wgsl::parse_str(&text)
-                    .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
-                let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
-                validator
-                    .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
-                    .subgroup_operations(naga::valid::SubgroupOperationSet::all());
-                let valid = validator.validate(&module);
-                valid.unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
-            }
-            let few = Geometry {
-                groups: 1,
-                helpers: 0,
-                threads: 256,
-                lanes: 32,
-                splits: 1,
-                copies: 1,
-                keys: 4,
-                batch: 32,
-                holds_layer: true,
-                in_halves: InHalves::NONE,
-                draws: false,
-                in_turns: false,
-            };
-            assert!(shape.fits(&few, 48 << 10).unwrap_err().contains("units"));
-        });
     }
 }
