@@ -217,6 +217,7 @@ impl Attend {
             keys: self.keys,
             shared: self.shared,
             splits: self.splits,
+            shares: 1,
             own_apart: false,
         }
     }

@@ -4,7 +4,7 @@
 //! values in the cache. Output: with the keys in one part, for each head the row that O makes of it alone,
 //! `[n_heads, out_stride]` f32, which whoever reads the hidden state adds to it; with several parts, states as `attend` leaves them.
 //! Requires: nothing of subgroups; those of 32 and more save most barriers. Launch: `grid(ahead)`: a workgroup for a head and a
-//! part of its keys.
+//! part of its keys; with one part, where there are multiprocessors to spare, several, each for a share of O's rows.
 //!
 //! For small models, whose tokens are a chain of dispatches that each take longer to begin than to do: three steps are one. A
 //! workgroup makes the query of its head, and if it has the last part of the keys, key and value too: heads that share these make
@@ -35,6 +35,9 @@ const MOST_FLIGHT: usize = 18;
 const MOST_BYTES: usize = 128 << 10;
 /// Workgroups that bring weights near: there is time for few. With 60 a token of SmolLM-135M took 2 % longer.
 pub(crate) const AHEAD_GROUPS: usize = 16;
+/// Workgroups of a head at most that share O's rows. SmolLM-135M, 128 tokens by dispatches, in turns: with one 1,888, 1,886 and 1,891 tokens a
+/// second, with three 1,940, 1,936 and 1,938; on another machine 1,831 and 1,855, 1,894 and 1,841.
+const MOST_SHARES: usize = 4;
 /// Heads at most: as many rows are read wherever the hidden state is.
 const MOST_HEADS: usize = 16;
 
@@ -51,6 +54,8 @@ pub(crate) struct AttendHidden {
     splits: usize,
     /// Threads that share a row of weights.
     slices: usize,
+    /// Workgroups of a head, each with a share of O's rows; all else they do alike.
+    shares: usize,
     /// Whether some workgroups bring weights near.
     ahead: bool,
 }
@@ -104,7 +109,11 @@ impl AttendHidden {
     ) -> Option<Self> {
         let most = (caps.max_threads as usize).min(MOST_THREADS);
         let slices = [8, 4].into_iter().find(|slices| slices * heads.head_dim <= most)?;
-        let this = Self { ty, n_cols, heads, rotation, eps_bits, biased, splits, slices, ahead: false };
+        let mut this =
+            Self { ty, n_cols, heads, rotation, eps_bits, biased, splits, slices, shares: 1, ahead: false };
+        if caps.wide && this.sums() {
+            this.shares = this.best_shares();
+        }
         let bytes = 4 * heads.head_dim * n_cols / ty.block_len() * ty.block_bytes();
         let quads = UnitWords::of(ty).quads.max(1);
         // A head takes the place of the hidden state.
@@ -143,7 +152,7 @@ impl AttendHidden {
 
     /// With `ahead` columns of workgroups that bring weights near.
     pub(crate) fn grid(&self, ahead: Ahead) -> [u32; 3] {
-        [self.heads.n_heads as u32 + ahead.columns, self.parts() as u32, 1]
+        [self.heads.n_heads as u32 + ahead.columns, self.rows_of_groups() as u32, 1]
     }
 
     /// Whether it leaves rows of O's, or states.
@@ -165,6 +174,18 @@ impl AttendHidden {
         if self.sums() { 1 } else { self.splits + 1 }
     }
 
+    /// Workgroups of each column of the grid.
+    pub(crate) fn rows_of_groups(&self) -> usize {
+        self.parts() * self.shares
+    }
+
+    /// As few as leave a thread one row of O, where that many divide them.
+    fn best_shares(&self) -> usize {
+        let rows = self.n_cols.next_multiple_of(GROUP);
+        let fits = |shares: &usize| rows.is_multiple_of(shares * BLOCK) && rows / shares <= self.threads();
+        (1..=MOST_SHARES).find(fits).unwrap_or(1)
+    }
+
     /// One for each row of a head and each slice.
     fn threads(&self) -> usize {
         self.heads.head_dim * self.slices
@@ -179,9 +200,9 @@ impl AttendHidden {
         self.n_units().div_ceil(self.slices)
     }
 
-    /// Rows of O, and how many a thread makes.
+    /// Rows of O of a workgroup, and how many a thread makes.
     fn out_rows(&self) -> (usize, usize) {
-        let rows = self.n_cols.next_multiple_of(GROUP);
+        let rows = self.n_cols.next_multiple_of(GROUP) / self.shares;
         (rows, rows.div_ceil(self.threads()))
     }
 
@@ -206,6 +227,7 @@ impl AttendHidden {
             keys: if self.splits >= 8 { 8 } else { 4 },
             shared: 1,
             splits: Some(self.parts()),
+            shares: self.shares,
             own_apart: !self.sums(),
         };
         let starts = |heads: usize| (heads * self.heads.head_dim).next_multiple_of(GROUP);
@@ -282,7 +304,7 @@ impl AttendHidden {
             for u in 0..self.head_units() {
                 let _ = writeln!(
                     text,
-                    "    out{k}_{u} = load_out_block_unit((t + {}u) / 8u, wg.x * {}u + {u}u, r);",
+                    "    out{k}_{u} = load_out_block_unit(share * (OUT_ROWS / 8u) + (t + {}u) / 8u, wg.x * {}u + {u}u, r);",
                     k * self.threads(),
                     self.head_units()
                 );
@@ -339,7 +361,7 @@ impl AttendHidden {
         });
         text.push_str(
             "  workgroupBarrier();\n  for (var i = t; i < OUT_ROWS / 4u; i += THREADS) {\n    \
-             scratch[(p.out + wg.x * p.out_stride) / 4u + i] =\n      \
+             scratch[(p.out + wg.x * p.out_stride + share * OUT_ROWS) / 4u + i] =\n      \
              vec4<f32>(outputs[4u * i], outputs[4u * i + 1u], outputs[4u * i + 2u], outputs[4u * i + 3u]);\n  }",
         );
         text

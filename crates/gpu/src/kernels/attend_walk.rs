@@ -20,6 +20,8 @@ pub(super) struct AttendWalk {
     pub(super) shared: usize,
     /// Parts of the keys, if that is known: nobody divides by it then.
     pub(super) splits: Option<usize>,
+    /// Workgroups that attend alike, each for a share of what is made of it.
+    pub(super) shares: usize,
     /// Whether the last part is the row's own key alone.
     pub(super) own_apart: bool,
 }
@@ -77,6 +79,10 @@ impl AttendWalk {
                 Some(splits) => format!("fn splits() -> u32 {{ return {splits}u; }}"),
                 None => "fn splits() -> u32 { return p.splits; }".to_owned(),
             })
+            .text(match self.shares {
+                1 => "const share: u32 = 0u;",
+                _ => "var<private> share: u32;",
+            })
             .text(match self.own_apart {
                 true => "fn key_parts() -> u32 { return splits() - 1u; }",
                 false => "fn key_parts() -> u32 { return splits(); }",
@@ -91,15 +97,23 @@ impl AttendWalk {
     pub(super) fn main(&self, shader: Shader, caps: Caps, ahead: bool) -> Shader {
         let (size, argument) =
             if caps.subgroups { (", @builtin(subgroup_size) size: u32", "size") } else { ("", "1u") };
-        let run = format!("run(wg, t, {argument});");
+        let run = match self.shares {
+            1 => format!("run(wg, t, {argument});"),
+            shares => {
+                format!(
+                    "share = wg.y % {shares}u; run(vec3<u32>(wg.x, wg.y / {shares}u, wg.z), t, {argument});"
+                )
+            }
+        };
         let (shader, body) = match ahead {
             false => (shader, run),
             true => (
                 shader.text(include_str!("../shared/ahead.wgsl")),
                 format!(
-                    "let groups = N_HEADS / SHARED;\n\
-                     \x20 if (wg.x >= groups) {{ bring_near((wg.x - groups) * splits() + wg.y, p.columns * splits(), t, THREADS); }}\n\
-                     \x20 else {{ {run} }}"
+                    "let groups = N_HEADS / SHARED;\n  let column = splits() * {}u;\n\
+                     \x20 if (wg.x >= groups) {{ bring_near((wg.x - groups) * column + wg.y, p.columns * column, t, THREADS); }}\n\
+                     \x20 else {{ {run} }}",
+                    self.shares
                 ),
             ),
         };

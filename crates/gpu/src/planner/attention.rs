@@ -98,7 +98,7 @@ impl Planner<'_> {
         let from = |layer: &Layer| if kernel.sums() { layer.ffn_down[0] } else { layer.attn_output[0] };
         let (kernel, ahead) = match self.ahead(i, from) {
             Some((buffer, ahead)) if buffer == qkv.placed.buffer => {
-                (kernel.with_ahead(), ahead.in_grid(attend_hidden::AHEAD_GROUPS, kernel.parts()))
+                (kernel.with_ahead(), ahead.in_grid(attend_hidden::AHEAD_GROUPS, kernel.rows_of_groups()))
             }
             _ => (kernel, Ahead::default()),
         };

@@ -23,7 +23,7 @@ fn own_of(row: Row, wg: vec3<u32>, kv_head: u32, t: u32, size: u32) -> Own {
   let v = own_at(kv_head).y;
   let own = Own(halves(k.low, k.high), halves(head_quad(v, 2u * lane), head_quad(v, 2u * lane + 1u)));
   // The last part of each key head's first workgroup appends them.
-  if (wg.x * SHARED % GROUP == 0u && wg.y + 1u == splits() && t < LANES) {
+  if (wg.x * SHARED % GROUP == 0u && wg.y + 1u == splits() && share == 0u && t < LANES) {
     let at = key_at(row.table, kv_head, row.position) + lane;
     kv[at] = own.key;
     kv[at + VALUES] = own.value;

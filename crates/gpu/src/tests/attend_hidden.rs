@@ -3,6 +3,7 @@
 use super::history::{History, KEY, Sum, Turning, VALUE, heads};
 use super::matvec::{TYPES, normed};
 use super::{GUARD, Lab, Memory, POISON, Tensor, floats, words};
+use crate::device::Caps;
 use crate::kernels::ahead::Ahead;
 use crate::kernels::attend_hidden::{AttendHidden, Params};
 use crate::kernels::heads::Heads;
@@ -139,7 +140,7 @@ impl Case {
             (run(1, self.kernel, nothing), run(1, self.kernel, nothing), run(0, self.kernel, nothing));
         let unused = (self.out.end + GUARD - 4) as u32;
         let n_ahead = (self.memory.weights.len() / 8 - 1) as u32;
-        let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(60, self.kernel.parts());
+        let ahead = Ahead { ahead: 1, n_ahead, columns: 0, unused }.in_grid(60, self.kernel.rows_of_groups());
         let beside = run(1, self.kernel.with_ahead(), ahead);
         assert!(after.scratch == again.scratch && after.kv == again.kv, "another run, another result");
         for other in [&checked, &beside] {
@@ -316,6 +317,26 @@ fn every_format_whose_rows_are_in_flight_at_once() {
         let has = check(labs, ty, sizes, turning, false, (70, 1));
         assert_eq!(has, ty != TensorType::F32, "{ty} has few quads");
     }
+}
+
+#[test]
+fn workgroups_of_a_head_share_the_rows_of_o() {
+    let wide = |lab: Lab| {
+        let caps = Caps { wide: true, ..lab.caps };
+        Lab { caps, ..lab }
+    };
+    let mut labs = labs().map(wide);
+    for (sizes, shares) in [((9, 3, 576), 3), ((4, 2, 512), 2), ((12, 2, 736), 4)] {
+        let (sizes, turning) = ((heads(sizes.0, sizes.1, 64), sizes.2), Turning::new(Adjacent, 64, None));
+        let case = Case::new(&labs[0], TensorType::Q4_0, sizes, turning, false, (70, 1)).unwrap();
+        assert_eq!(case.kernel.rows_of_groups(), shares, "{sizes:?}");
+        let after = case.run(&mut labs);
+        case.check(&format!("{sizes:?}"), &mut labs, &after);
+    }
+    // States are no sums of O's rows.
+    let (sizes, turning) = ((heads(9, 3, 64), 576), Turning::new(Adjacent, 64, None));
+    let case = Case::new(&labs[0], TensorType::Q4_0, sizes, turning, false, (70, 2)).unwrap();
+    assert_eq!(case.kernel.rows_of_groups(), case.kernel.parts());
 }
 
 #[test]
