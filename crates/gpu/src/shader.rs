@@ -99,6 +99,17 @@ impl Shader {
         this.text(include_str!("shared/dot.wgsl")).text(scales)
     }
 
+    /// `kept`: something of every word of a unit as it was loaded, for [`under_way`]; after `late_decoder`.
+    pub(crate) fn keeper(self, ty: TensorType) -> Self {
+        let unit = UnitWords::of(ty);
+        let quads = (0..unit.quads).map(|k| format!("w.q{k}"));
+        let shared = [(unit.pairs, "pairs"), (unit.supers, "supers")].into_iter().filter(|(has, _)| *has);
+        let words = (0..unit.words).map(|k| word_name(ty, k)).chain(shared.map(|(_, name)| name.to_owned()));
+        let words = words.map(|name| format!("vec4<u32>(w.{name}, 0u, 0u, 0u)"));
+        let all: Vec<_> = quads.chain(words).collect();
+        self.text(&format!("fn kept(w: Raw) -> vec4<u32> {{ return {}; }}", all.join(" ^ ")))
+    }
+
     /// The same loads from a second tensor of the type, whose areas `p` gives under names with `prefix`; after `decoder`.
     pub(crate) fn loader(self, ty: TensorType, prefix: &str) -> Self {
         self.text(&load_unit(ty, prefix, Pair::Loaded))
@@ -236,10 +247,7 @@ fn raw_unit(ty: TensorType, pair: Pair) -> String {
         let _ = write!(fields, "q{k}: vec4<u32>, ");
     }
     for k in 0..unit.words {
-        // Types with a scale and a minimum of their own have both in the last word.
-        let own_minimum = has_min(ty) && !unit.supers && k + 1 == unit.words;
-        let name = if own_minimum { "dm".to_owned() } else { format!("w{k}") };
-        let _ = write!(fields, "{name}: u32, ");
+        let _ = write!(fields, "{}: u32, ", word_name(ty, k));
     }
     let (pair, own) = match (unit.pairs, pair) {
         (false, _) => ("", ""),
@@ -251,6 +259,22 @@ fn raw_unit(ty: TensorType, pair: Pair) -> String {
     fields.push_str(pair);
     fields.push_str(if unit.supers { "supers: u32, " } else { "" });
     format!("struct Raw {{ {fields}}}\n{own}")
+}
+
+/// What word `k` of a unit is called.
+fn word_name(ty: TensorType, k: usize) -> String {
+    let unit = UnitWords::of(ty);
+    // Types with a scale and a minimum of their own have both in the last word.
+    let own_minimum = has_min(ty) && !unit.supers && k + 1 == unit.words;
+    if own_minimum { "dm".to_owned() } else { format!("w{k}") }
+}
+
+/// Text that has the loads of `units` under way before what comes after it. Compilers put loads off that are used late: NVIDIA's has
+/// weights wait until x is there, and past a barrier. Here a branch uses them, which is never taken; they must be as they were loaded, since
+/// whatever is done to them is waited for before the branch.
+pub(crate) fn under_way(units: &[String]) -> String {
+    let kept: Vec<_> = units.iter().map(|unit| format!("kept({unit})")).collect();
+    format!("  if (p.n_units == 0u) {{ scratch[0] = bitcast<vec4<f32>>({}); }}\n", kept.join(" ^ "))
 }
 
 /// How they are loaded from a tensor whose areas `p` gives under names with `prefix`: `load_{prefix}block_unit`, and by row group
