@@ -165,6 +165,10 @@ impl GpuForwardPass {
         }
         let position = self.blocks.len(OWN);
         let n_tokens = self.flight.tokens().min(self.blocks.context_len() - position);
+        let n_tokens = match (&self.persistent, drawing) {
+            (Some(kernel), Some(drawing)) => n_tokens.min(kernel.most_tokens(position, drawing)),
+            _ => n_tokens,
+        };
         self.blocks.append(&Row::prompt(OWN, position as u32, &vec![token; n_tokens]))?;
         self.write_table();
         if first {

@@ -80,6 +80,7 @@ pub(super) fn group_counts(shape: &Shape, lanes: usize) -> Vec<usize> {
             splits: 1,
             copies: COPIES,
             keys: KEYS,
+            one_chunk: false,
             batch: SMALL_BATCH,
             holds_layer: true,
             in_halves: InHalves::NONE,
@@ -119,6 +120,7 @@ pub(crate) fn geometries(
             splits,
             copies,
             keys: KEYS,
+            one_chunk: false,
             batch,
             holds_layer,
             in_halves: InHalves::NONE,
@@ -145,6 +147,12 @@ pub(crate) fn geometries(
     // Draws need more memory. Without it they are left to the plan of dispatches.
     all.extend(fitting(true).unwrap_or_default());
     all.dedup_by_key(|(_, geometry)| *geometry);
+    for i in 0..all.len() {
+        let (from, geometry) = all[i];
+        let next = all.get(i + 1).filter(|(next, _)| *next > from);
+        let most_keys = next.map_or(context_len, |(next, _)| *next) - 1;
+        all[i].1.one_chunk = most_keys.div_ceil(geometry.splits) <= geometry.chunk(shape.heads);
+    }
     Ok(all)
 }
 
@@ -193,6 +201,29 @@ mod tests {
         assert_eq!(halved([1024, 16, 8, 64, 43 * 64 - 32]), InHalves::NONE);
         // Registers hold its layers.
         assert_eq!(halved([576, 9, 3, 64, 1536]), InHalves::NONE);
+    }
+
+    /// A part's keys are all in hand wherever a variant with one chunk is used, up to the end of the context.
+    #[test]
+    fn one_chunk_has_all_keys_of_a_part() {
+        let of = |dims, context_len| {
+            let shape = shape(dims);
+            let all = geometries(&shape, context_len, (120, 32), MATRICES).unwrap();
+            let best: Vec<_> = all.into_iter().filter(|(_, geometry)| !geometry.draws).collect();
+            for (i, (_, geometry)) in best.iter().enumerate().filter(|(_, (_, geometry))| geometry.one_chunk)
+            {
+                // Before the last position are as many keys.
+                let keys = best.get(i + 1).map_or(context_len, |(next, _)| *next) - 1;
+                assert!(keys.div_ceil(geometry.splits) <= geometry.chunk(shape.heads), "{geometry:?}");
+            }
+            best.iter().map(|(_, geometry)| geometry.one_chunk).collect::<Vec<_>>()
+        };
+        let small = [576, 9, 3, 64, 1536];
+        assert_eq!(of(small, 8192), [true, true, true, true, false, false]);
+        assert_eq!(of(small, 1000), [true, true, true, true, true]);
+        assert_eq!(of(small, 2000), [true, true, true, true, false, true]);
+        assert_eq!(of([2048, 32, 8, 64, 8192], 8192), [false, false]);
+        assert_eq!(of([2048, 32, 8, 64, 8192], 256), [true]);
     }
 
     /// Whatever the position, registers hold a layer of a model whose layers they hold at all.

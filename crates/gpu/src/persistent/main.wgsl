@@ -69,11 +69,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       if (wg < QKV_GROUPS) { phase_qkv(layer, next); }
       if (attends()) {
         attend(layer, position);
-        for (item += N_GROUPS; item < N_HEADS * SPLITS; item += N_GROUPS) {
-          if (AHEAD) { load_first_keys(layer, position); }
-          attend(layer, position);
+        // Never where there is a group for each: a compiler would not know.
+        if (N_GROUPS < N_HEADS * SPLITS) {
+          for (item += N_GROUPS; item < N_HEADS * SPLITS; item += N_GROUPS) {
+            if (AHEAD) { load_first_keys(layer, position); }
+            attend(layer, position);
+          }
+          item = wg;
         }
-        item = wg;
       } else {
         prefetch(layer);
       }

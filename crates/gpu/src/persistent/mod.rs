@@ -196,7 +196,13 @@ impl Persistent {
         self.variants.iter().rposition(is_for).unwrap_or(0)
     }
 
-    /// Submits `n_tokens` tokens from the row at `position` on. Their ids come to `ids`, with the status behind them.
+    /// Tokens from `position` on that one variant is for, all in one submit.
+    pub(crate) fn most_tokens(&self, position: usize, drawing: Drawing) -> usize {
+        let later = self.variants.iter().filter(|variant| variant.from > position && variant.is_for(drawing));
+        later.map(|variant| variant.from - position).min().unwrap_or(usize::MAX)
+    }
+
+    /// Submits at most [`Self::most_tokens`] tokens, `n_tokens`, from the row at `position` on. Their ids come to `ids`, with the status behind them.
     pub(crate) fn submit(
         &mut self,
         machine: &Machine,

@@ -130,6 +130,8 @@ pub(crate) struct Geometry {
     pub(crate) copies: usize,
     /// Keys that a team of threads has in hand at a time.
     pub(crate) keys: usize,
+    /// Whether a part never has more keys than its teams have in hand.
+    pub(crate) one_chunk: bool,
     /// Units of weights that a thread loads at a time.
     pub(crate) batch: usize,
     /// Whether a thread has its weights of a layer in registers before it begins, or loads them as it goes.
@@ -151,6 +153,11 @@ impl Geometry {
         shares[0].blocks >= shares[1].blocks.min(self.groups)
             && shares.iter().all(|share| share.steps() == 1)
             && geometry.n_units(&shares) <= MOST_UNITS
+    }
+
+    /// Keys that the teams of a group have in hand at a time.
+    pub(crate) fn chunk(&self, heads: Heads) -> usize {
+        self.keys * self.threads / heads.lanes()
     }
 
     /// Sets of registers that products load weights into.

@@ -195,6 +195,7 @@ pub(super) mod tests {
                     splits: 1,
                     copies: 1,
                     keys: 4,
+                    one_chunk: false,
                     batch,
                     holds_layer,
                     in_halves,

@@ -20,6 +20,7 @@ pub(super) const ALONE: Geometry = Geometry {
     splits: 1,
     copies: 1,
     keys: 2,
+    one_chunk: false,
     batch: 32,
     holds_layer: true,
     in_halves: InHalves::NONE,
@@ -172,6 +173,22 @@ fn keys_in_chunks_give_the_tokens_of_the_plan() {
         assert_same(&run(&mut pass), &expected, &format!("{keys} keys a team, {splits} parts"));
         assert!(pass.persistent.is_some(), "{:?}", pass.notes());
     }
+}
+
+/// As many keys as a group has in hand, up to where the next variant begins: no submit goes beyond, whatever it has in hand then.
+#[test]
+fn keys_in_one_chunk_give_the_tokens_of_the_plan() {
+    let mut pass = pass(&small(), RopePairing::Adjacent);
+    let expected = run(&mut pass);
+    let of =
+        |splits| Geometry { threads: 32, splits, one_chunk: true, batch: 4, holds_layer: false, ..ALONE };
+    assert_eq!(of(1).chunk(Shape::of(&pass.planner()).unwrap().heads), 16);
+    equip(&mut pass, &[(0, of(1)), (17, of(3))], |text| text);
+    assert_same(&run(&mut pass), &expected, "one chunk");
+    assert!(pass.persistent.is_some(), "{:?}", pass.notes());
+    // With more they are others: the test would notice.
+    equip(&mut pass, &[(0, of(1))], |text| text);
+    assert_ne!(run(&mut pass).0, expected.0);
 }
 
 /// Groups that only help change nothing, whether they are at work beside or behind the others.
