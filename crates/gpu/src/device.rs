@@ -123,6 +123,9 @@ pub(crate) struct Caps {
     pub(crate) wide: bool,
     /// Whether products of many rows bind weights as if they wrote them: see `Kernel::orders_loads`.
     pub(crate) orders_loads: bool,
+    /// Whether what threads of a subgroup store to workgroup memory all of them can load behind a subgroup's barrier. SPIR-V promises
+    /// that for a workgroup's only; where subgroups execute in step it comes by itself.
+    pub(crate) in_step: bool,
 }
 
 /// Rows, columns and depth of the matrices that a subgroup multiplies.
@@ -165,6 +168,7 @@ impl Gpu {
         }
         let wanted = Features::MEMORY_DECORATION_COHERENT
             | Features::SUBGROUP
+            | Features::SUBGROUP_BARRIER
             | Features::PIPELINE_CACHE
             | Features::TIMESTAMP_QUERY
             | Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
@@ -211,6 +215,7 @@ impl Gpu {
             ahead_bytes: ahead_bytes(&info, backend),
             wide: measured(&info, backend),
             orders_loads: measured(&info, backend),
+            in_step: measured(&info, backend) && device.features().contains(Features::SUBGROUP_BARRIER),
         };
         let integer_dot = integer_dot::accelerated(&adapter);
         let memory_bytes = device_memory::available(&adapter);

@@ -6,7 +6,7 @@ use super::gemm::{Gemm, Tile};
 use super::gemm_matrix::{GemmMatrix, MatrixTile};
 use super::matvec::Epilogue;
 use crate::device::{Caps, MatrixSize};
-use crate::layout::GROUP;
+use crate::layout::{GROUP, UNIT};
 use gguf::TensorType;
 use std::sync::Mutex;
 
@@ -97,8 +97,14 @@ type Cost = (MatrixTile, usize, f64, f64);
 
 /// Measured with Q4_0 at the shapes of models of 135 M, 1 B and 8 B, 16 to 2048 tokens. Tiles that are alone along the tokens with 16
 /// rows of 1 B and 8 B only: a layer's products take 60 and 163 us there without them; with those of 32 tokens, for which 16 rows are
-/// as much work as 32, 58 and 150, with those of 16 tokens 48 and 136; whole steps only.
-const COSTS: [Cost; 15] = [
+/// as much work as 32, 58 and 150, with those of 16 tokens 48 and 136; whole steps only. Slices with 16 rows of those: what they take
+/// at their ends is much, for more and more of them share a memory that one would not fill. With 32 rows prompts of Llama-8B and Llama-1B were
+/// 12 and 7 % slower.
+const COSTS: [Cost; 19] = [
+    (slices([16, 128], 4, 1), 2, 9.5, 5000.0),
+    (slices([16, 64], 4, 2), 2, 5.3, 5000.0),
+    (slices([16, 64], 8, 2), 1, 3.2, 5000.0),
+    (slices([16, 32], 8, 2), 1, 2.1, 3500.0),
     (MatrixTile { together: 4, ..tile(16, 64, 128, [1, 4], 1) }, 1, 5.9, 590.0),
     (MatrixTile { together: 4, ..tile(16, 128, 64, [1, 4], 1) }, 1, 9.5, 590.0),
     (tile(16, 128, 128, [1, 8], 1), 1, 9.5, 150.0),
@@ -123,7 +129,11 @@ const RAGGED: f64 = 1.5;
 const PARTIAL: f64 = 0.0032;
 
 const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
-    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, whole: false }
+    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, slices: 1, whole: false }
+}
+
+const fn slices([tokens, rows]: [usize; 2], slices: usize, together: usize) -> MatrixTile {
+    MatrixTile { together, slices, ..tile(tokens, rows, UNIT, [1, 1], 1) }
 }
 
 /// Every tile that `pick` may choose on a device.
@@ -137,6 +147,7 @@ fn costs(caps: Caps, size: MatrixSize) -> impl Iterator<Item = Cost> {
         tile.memory() <= caps.workgroup_memory as usize
             && tile.threads() <= caps.max_threads as usize
             && (size.vectors() || !tile.whole)
+            && (caps.in_step && size.vectors() || tile.slices == 1)
     };
     COSTS.into_iter().filter(move |(tile, ..)| fits(tile))
 }
@@ -145,7 +156,7 @@ fn costs(caps: Caps, size: MatrixSize) -> impl Iterator<Item = Cost> {
 fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTile, usize)> {
     let Product { n_tokens, n_cols, n_groups, epilogue, most_parts, .. } = product;
     let alone = |tile: &MatrixTile| n_tokens <= tile.tokens && n_cols.is_multiple_of(tile.depth);
-    let of_many = |tile: &MatrixTile| tile.tokens >= LEAST_OF_MANY && tile.together == 1;
+    let of_many = |tile: &MatrixTile| tile.tokens >= LEAST_OF_MANY && tile.together == 1 && tile.slices == 1;
     let can = |tile: &MatrixTile| match epilogue {
         _ if !of_many(tile) && !alone(tile) => false,
         Epilogue::SiluMul => tile.pairs_rows(size),
@@ -172,7 +183,7 @@ fn best_tile(product: Product, caps: Caps, size: MatrixSize) -> Option<(MatrixTi
     costs(caps, size)
         .filter(|(tile, ..)| can(tile))
         .flat_map(|cost| (1..=most_parts).map(move |parts| (cost, parts)))
-        .filter(|((tile, ..), parts)| splits(tile, *parts))
+        .filter(|((tile, ..), parts)| splits(tile, *parts) && tile.slices_fit(n_cols, *parts))
         .map(|choice| (cost(&choice), choice))
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, ((tile, ..), parts))| (tile, parts))
@@ -209,14 +220,25 @@ mod tests {
         assert_eq!(pick(caps, 512, 28672, 4096, Epilogue::SiluMul), [128, 128, 64]);
         assert_eq!(pick(caps, 512, 6144, 4096, Epilogue::Store), [128, 192, 64]);
         assert_eq!(pick(caps, 512, 4096, 14336, Epilogue::Add), [128, 128, 64]);
+        // Few tokens: 1 B and 8 B, without slices and with them, which are for steps of 32.
+        let shared = Caps { in_step: false, ..caps };
+        assert_eq!(pick(shared, 32, 4096, 4096, Epilogue::Add), [32, 64, 128]);
+        assert_eq!(pick(shared, 32, 28672, 4096, Epilogue::SiluMul), [32, 64, 64]);
+        assert_eq!(pick(shared, 16, 28672, 4096, Epilogue::SiluMul), [16, 128, 64]);
+        assert_eq!(pick(shared, 9, 6144, 4096, Epilogue::Store), [16, 64, 128]);
+        assert_eq!(best(shared, 4, 16, 4096, 14336, Epilogue::Add), [16, 128, 128, 4]);
+        assert_eq!(pick(shared, 16, 16384, 2048, Epilogue::SiluMul), [16, 128, 64]);
+        assert_eq!(best(shared, 4, 16, 2048, 8192, Epilogue::Add), [16, 64, 128, 4]);
+        assert_eq!(pick(caps, 16, 28672, 4096, Epilogue::SiluMul), [16, 128, 32]);
+        assert_eq!(pick(caps, 9, 6144, 4096, Epilogue::Store), [16, 64, 32]);
+        assert_eq!(pick(caps, 16, 4096, 14336, Epilogue::Add), [16, 32, 32]);
+        assert_eq!(best(caps, 4, 16, 4096, 4096, Epilogue::Add), [16, 128, 128, 4]);
+        assert_eq!(pick(caps, 16, 16384, 2048, Epilogue::SiluMul), [16, 64, 32]);
+        // Slower with more of them.
         assert_eq!(pick(caps, 32, 4096, 4096, Epilogue::Add), [32, 64, 128]);
-        assert_eq!(pick(caps, 32, 28672, 4096, Epilogue::SiluMul), [32, 64, 64]);
-        // 16 tokens and fewer: 1 B and 8 B.
-        assert_eq!(pick(caps, 16, 28672, 4096, Epilogue::SiluMul), [16, 128, 64]);
-        assert_eq!(pick(caps, 9, 6144, 4096, Epilogue::Store), [16, 64, 128]);
-        assert_eq!(best(caps, 4, 16, 4096, 14336, Epilogue::Add), [16, 128, 128, 4]);
-        assert_eq!(pick(caps, 16, 16384, 2048, Epilogue::SiluMul), [16, 128, 64]);
-        assert_eq!(best(caps, 4, 16, 2048, 8192, Epilogue::Add), [16, 64, 128, 4]);
+        assert_eq!(pick(caps, 17, 28672, 4096, Epilogue::SiluMul), [32, 64, 64]);
+        // Columns that are no whole number of steps for each slice.
+        assert_ne!(pick(caps, 16, 28672, 4096 - 32, Epilogue::SiluMul)[2], 32);
         assert_ne!(pick(caps, 16, 960, 576, Epilogue::Store)[2], 128);
         // Tiles of the largest kind have to be whole.
         assert_ne!(pick(caps, 500, 6144, 4096, Epilogue::Store), [128, 192, 64]);

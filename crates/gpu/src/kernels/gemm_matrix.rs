@@ -10,13 +10,15 @@
 //! its keys, rotated, and values go to the cache instead, as `rope_kv` does it.
 //!
 //! Steps of `depth` columns are decoded to f16 in workgroup memory; the words of the next step are on their way while this one is
-//! multiplied. W is the left factor, so that a result is stored by columns: the outputs of a token side by side.
+//! multiplied. W is the left factor, so that a result is stored by columns: the outputs of a token side by side. Where rows of X are
+//! few, each subgroup can have columns of its own instead (see `slices`).
 //! Numerics: both factors are rounded to f16, beyond its range to its largest number; products and sums are f32. Against f64 on
 //! the same weights within 2^-10 times the sum of the products' magnitudes, and 2^-24 times that of X's for weights below 2^-14;
 //! outputs in f16 are rounded once more.
 //! Source: own.
 
 mod outputs;
+mod slices;
 mod staging;
 pub(crate) mod steps;
 
@@ -54,6 +56,8 @@ pub(crate) struct MatrixTile {
     /// Steps whose words are loaded together, with one buffer: barriers wait for loads that are under way, so that a load for each
     /// step is a wait in each.
     pub(crate) together: usize,
+    /// Subgroups that have the whole tile, each a slice of its columns; or 1, and the subgroups share the tile.
+    pub(crate) slices: usize,
     /// Only for shapes of whole tiles, and outputs that leave the matrices as they are.
     pub(crate) whole: bool,
 }
@@ -85,7 +89,22 @@ impl MatrixTile {
     }
 
     pub(crate) fn threads(self) -> usize {
-        LANES * self.subgroups[0] * self.subgroups[1]
+        LANES * self.subgroups[0] * self.subgroups[1] * self.slices
+    }
+
+    /// Whether it is for products of `n_cols` columns in so many parts: slices are whole, and equally long.
+    pub(crate) fn slices_fit(self, n_cols: usize, parts: usize) -> bool {
+        self.slices == 1 || n_cols.is_multiple_of(parts * self.slices * self.together * self.depth)
+    }
+
+    /// Rows of W that are staged at a time.
+    fn staged_rows(self) -> usize {
+        if self.slices > 1 { LANES } else { self.rows }
+    }
+
+    /// Steps that are staged at a time.
+    fn staged_steps(self) -> usize {
+        self.buffers * self.slices
     }
 
     fn stride(self) -> usize {
@@ -94,7 +113,7 @@ impl MatrixTile {
 
     /// Bytes of workgroup memory.
     pub(crate) fn memory(self) -> usize {
-        let halves = self.buffers * (self.tokens + self.rows) * self.stride();
+        let halves = self.staged_steps() * (self.tokens + self.staged_rows()) * self.stride();
         let blocks = if self.whole { 0 } else { self.threads() / LANES * BLOCK * BLOCK };
         2 * halves + 4 * blocks
     }
@@ -151,14 +170,15 @@ impl GemmMatrix {
     }
 
     pub(crate) fn name(&self) -> String {
-        let MatrixTile { tokens, rows, depth, together, .. } = self.tile;
+        let MatrixTile { tokens, rows, depth, together, slices, .. } = self.tile;
         let together = if together > 1 { format!("x{together}") } else { String::new() };
+        let slices = if slices > 1 { format!("_slices{slices}") } else { String::new() };
         let ragged = if self.ragged { "_ragged" } else { "" };
         let epilogue = suffix(self.epilogue);
         let epilogue = if self.heads.is_some() { "_rope_kv" } else { epilogue };
         let parts = if self.parts > 1 { format!("_parts{}", self.parts) } else { String::new() };
         format!(
-            "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{together}{ragged}{parts}",
+            "gemm_matrix_{}{epilogue}_{tokens}x{rows}x{depth}{together}{slices}{ragged}{parts}",
             self.ty.name().to_lowercase()
         )
     }
@@ -178,18 +198,23 @@ impl GemmMatrix {
         let shader = Shader::default()
             .text(self.size.enables())
             .constant("TILE_TOKENS", tile.tokens)
-            .constant("TILE_ROWS", tile.rows)
+            .constant("TILE_ROWS", tile.staged_rows())
             .constant("UNITS", tile.depth / UNIT)
             .constant("STRIDE", tile.stride())
-            .constant("BUFFERS", tile.buffers)
+            .constant("BUFFERS", tile.staged_steps())
             .constant("SUBGROUPS", tile.threads() / LANES)
             .text(include_str!("gemm_matrix.wgsl"))
             .bindings_ordered(self.ordered)
             .late_decoder(self.ty)
             .text(X_QUAD)
-            .text(match (bits(self.ty), has_min(self.ty)) {
-                (Some(4), false) => include_str!("../shared/halves_4.wgsl"),
-                _ => include_str!("../shared/halves.wgsl"),
+            .text(match (self.nibbles(), self.even_first()) {
+                (false, _) => "",
+                (true, false) => IN_ORDER,
+                (true, true) => EVEN_FIRST,
+            })
+            .text(match self.nibbles() {
+                true => include_str!("../shared/halves_4.wgsl"),
+                false => include_str!("../shared/halves.wgsl"),
             })
             .text(match self.size.vectors() {
                 true => include_str!("../shared/staged_vectors.wgsl"),
@@ -204,7 +229,13 @@ impl GemmMatrix {
             false => shader,
         };
         let shader = if tile.whole { shader } else { self.writers(shader) };
-        shader.text(&self.main()).finish()
+        let main = if tile.slices > 1 { self.main_of_slices() } else { self.main() };
+        shader.text(&main).finish()
+    }
+
+    /// Whether weights are whole numbers of four bits.
+    fn nibbles(&self) -> bool {
+        (bits(self.ty), has_min(self.ty)) == (Some(4), false)
     }
 
     /// From which step to which this workgroup goes, and where its results go.
@@ -301,6 +332,12 @@ impl GemmMatrix {
 }
 
 const X_QUAD: &str = "// The decoder's dot products, which are not used here, are about some x.\nfn x_quad(i: u32) -> vec4<f32> { return vec4<f32>(); }";
+
+// Of a quad of weights of 4 bits those with even numbers come out of a word together, and so do the others.
+const IN_ORDER: &str = "
+fn quad_of(even: vec2<f16>, odd: vec2<f16>) -> vec4<f16> { return vec4<f16>(even.x, odd.x, even.y, odd.y); }";
+const EVEN_FIRST: &str =
+    "fn quad_of(even: vec2<f16>, odd: vec2<f16>) -> vec4<f16> { return vec4<f16>(even, odd); }";
 
 // What the tests put in place of matrix units: a left or right factor is where it begins, and of a result each of 32 threads has
 // half a column.

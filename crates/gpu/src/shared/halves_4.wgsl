@@ -3,7 +3,7 @@
 fn nibble_halves(word: u32, d: f16) -> vec4<f16> {
   let even = vec2<f16>(unpack2x16float((word & 0x000f000fu) | opaque(0x64006400u)));
   let odd = vec2<f16>(unpack2x16float(((word >> 8u) & 0x000f000fu) | opaque(0x64006400u)));
-  return (vec4<f16>(even.x, odd.x, even.y, odd.y) - vec4<f16>(f16(1024.0 + OFFSET))) * d;
+  return (quad_of(even, odd) - vec4<f16>(f16(1024.0 + OFFSET))) * d;
 }
 fn unit_halves(w: Raw) -> array<vec4<f16>, 8> {
   let d = f16(unpack2x16float(pair(w)).x);

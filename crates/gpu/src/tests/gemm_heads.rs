@@ -16,10 +16,21 @@ use half::f16;
 use model::RopePairing::{Adjacent, Halves};
 use testkit::Random;
 
-const TILE: MatrixTile =
-    MatrixTile { tokens: 32, rows: 64, depth: 64, subgroups: [2, 2], buffers: 1, together: 1, whole: false };
+const TILE: MatrixTile = MatrixTile {
+    tokens: 32,
+    rows: 64,
+    depth: 64,
+    subgroups: [2, 2],
+    buffers: 1,
+    together: 1,
+    slices: 1,
+    whole: false,
+};
 
-fn check(lab: &mut Lab, heads: Heads, turning: &Turning, n_cols: usize, seed: u64) {
+/// Whose subgroups each have a slice of the columns.
+const SLICES: MatrixTile = MatrixTile { depth: 32, subgroups: [1, 1], slices: 2, ..TILE };
+
+fn check(lab: &mut Lab, tile: MatrixTile, heads: Heads, turning: &Turning, n_cols: usize, seed: u64) {
     let random = &mut Random::new(seed);
     let lens = [0, 1, 31, 32, 33, 255, 70];
     let mut places: Vec<_> = lens.iter().copied().enumerate().collect();
@@ -44,7 +55,7 @@ fn check(lab: &mut Lab, heads: Heads, turning: &Turning, n_cols: usize, seed: u6
     };
     let memory = Memory { kv: history.kv.clone(), tables: history.tables.clone(), ..problem.memory.clone() };
     let size = lab.caps.matrices.unwrap_or(MatrixSize::Emulated);
-    let product = GemmMatrix::new(case.ty, n_cols, case.epilogue, floats, TILE, size);
+    let product = GemmMatrix::new(case.ty, n_cols, case.epilogue, floats, tile, size);
     let grid = product.grid(places.len(), problem.n_groups);
     let rope = RopeKv::new(heads, turning.rotation());
     let rope_params = rope_kv::Params {
@@ -93,8 +104,9 @@ fn check(lab: &mut Lab, heads: Heads, turning: &Turning, n_cols: usize, seed: u6
 #[test]
 fn heads_are_rotated_as_they_are_multiplied() {
     let mut lab = Lab::new(Checks::Off);
-    check(&mut lab, heads(4, 2, 32), &Turning::new(Adjacent, 32, None), 96, 1);
-    check(&mut lab, heads(3, 1, 64), &Turning::new(Adjacent, 40, None), 128, 2);
+    check(&mut lab, TILE, heads(4, 2, 32), &Turning::new(Adjacent, 32, None), 96, 1);
+    check(&mut lab, TILE, heads(3, 1, 64), &Turning::new(Adjacent, 40, None), 128, 2);
+    check(&mut lab, SLICES, heads(3, 1, 64), &Turning::new(Adjacent, 40, None), 128, 3);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use gguf::TensorType;
 use testkit::Random;
 
 const fn tile(tokens: usize, rows: usize, depth: usize, subgroups: [usize; 2], buffers: usize) -> MatrixTile {
-    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, whole: false }
+    MatrixTile { tokens, rows, depth, subgroups, buffers, together: 1, slices: 1, whole: false }
 }
 
 const TILES: [MatrixTile; 12] = [
@@ -212,6 +212,46 @@ fn steps_are_the_same_however_they_are_written() {
                 let as_once = after.scratch == once.scratch;
                 assert!(as_once, "{n_steps} steps in {parts} parts, {steps:?}: not the same bits");
             }
+        }
+    }
+}
+
+/// Few rows of X, each subgroup with columns of its own: every epilogue, in parts or not, of weights that come out of words in order
+/// or not; whole tiles of X and W and others, one step for a slice, a whole run of them, and more.
+#[test]
+fn slices_of_the_columns_make_the_whole() {
+    let slices = |[tokens, rows]: [usize; 2], slices, together| MatrixTile {
+        slices,
+        together,
+        ..tile(tokens, rows, 32, [1, 1], 1)
+    };
+    let mut lab = Lab::new(Checks::Off);
+    let cases = [
+        (TensorType::Q4_0, Epilogue::Add, slices([16, 32], 2, 1), 2, 2),
+        (TensorType::Q6_K, Epilogue::SiluMul, slices([16, 32], 2, 1), 1, 8),
+        (TensorType::Q4_0, Epilogue::StoreBiased, slices([32, 64], 3, 1), 1, 15),
+        // Software takes long to compile these.
+        (TensorType::Q4_0, Epilogue::SiluMul, slices([16, 128], 4, 1), 1, 14),
+        (TensorType::Q4_0, Epilogue::SiluMul, slices([16, 64], 4, 2), 1, 28),
+        (TensorType::Q4_0, Epilogue::Add, slices([16, 64], 4, 2), 4, 4),
+        (TensorType::Q5_1, Epilogue::Store, slices([16, 64], 8, 2), 1, 30),
+        (TensorType::Q8_0, Epilogue::Add, slices([16, 32], 8, 2), 1, 56),
+        (TensorType::Q4_K, Epilogue::Add, slices([16, 32], 8, 2), 3, 8),
+        (TensorType::Q4_0, Epilogue::SiluMul, slices([32, 64], 4, 2), 1, 58),
+        (TensorType::Q4_0, Epilogue::Add, slices([32, 32], 4, 2), 2, 16),
+    ];
+    let n = if size(&lab) == MatrixSize::Emulated { 3 } else { cases.len() };
+    for (i, (ty, epilogue, tile, parts, steps)) in cases.into_iter().take(n).enumerate() {
+        let n_cols = parts * tile.slices * steps * 32;
+        assert!(tile.slices_fit(n_cols, parts) && !tile.slices_fit(n_cols + 32, parts));
+        for (n_rows, n_tokens) in [(128, tile.tokens), (70, tile.tokens - 5), (33, 1)] {
+            let seed = (3 * i + n_tokens) as u64;
+            let floats = floats(epilogue, seed);
+            let problem = Problem::of_halves(Case { ty, epilogue, n_rows, n_cols, n_tokens, seed }, floats);
+            let after = run_in_parts(&mut lab, &problem, floats, tile, parts);
+            problem.verify(&after).unwrap_or_else(|error| panic!("{tile:?} {floats:?}: {error}"));
+            let again = run_in_parts(&mut lab, &problem, floats, tile, parts);
+            assert!(again.scratch == after.scratch, "{tile:?}: two runs differ");
         }
     }
 }

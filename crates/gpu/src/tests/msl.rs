@@ -44,6 +44,7 @@ impl Shader {
         // The second: `unpack2x16float` and `pack2x16float`, which every backend but OpenGL has.
         let mut capabilities = Capabilities::IMMEDIATES | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SUBGROUP, caps.subgroups);
+        capabilities.set(Capabilities::SUBGROUP_BARRIER, caps.in_step);
         let matrices = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
         capabilities.set(matrices, caps.matrices.is_some());
         let info = Validator::new(ValidationFlags::all(), capabilities)

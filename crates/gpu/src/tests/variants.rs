@@ -44,6 +44,7 @@ pub(super) const APPLE: Caps = Caps {
     ahead_bytes: 0,
     wide: false,
     orders_loads: false,
+    in_step: false,
 };
 /// The least that an adapter must offer.
 pub(super) const LEAST: Caps = Caps {
@@ -55,11 +56,17 @@ pub(super) const LEAST: Caps = Caps {
     ahead_bytes: 0,
     wide: false,
     orders_loads: false,
+    in_step: false,
 };
 /// An M1 with its matrix units; and those of others.
 pub(super) const APPLE_MATRICES: Caps = Caps { matrices: Some(MatrixSize::Eight), ..APPLE };
-pub(crate) const MATRICES: Caps =
-    Caps { workgroup_memory: 48 << 10, matrices: Some(MatrixSize::Sixteen), orders_loads: true, ..APPLE };
+pub(crate) const MATRICES: Caps = Caps {
+    workgroup_memory: 48 << 10,
+    matrices: Some(MatrixSize::Sixteen),
+    orders_loads: true,
+    in_step: true,
+    ..APPLE
+};
 
 /// The variants that an adapter with these abilities may be given.
 pub(super) fn all(caps: Caps) -> Vec<Kernel> {

@@ -30,8 +30,8 @@ const MANY: usize = 16;
 impl Steps {
     /// What is fastest for a product of `n_cols` columns in so many parts.
     pub(super) fn of(tile: MatrixTile, n_cols: usize, parts: usize, size: MatrixSize) -> Self {
-        // Neither two buffers nor Metal's compiler were measured.
-        if tile.together > 1 || tile.buffers > 1 || size == MatrixSize::Eight {
+        // Neither two buffers nor Metal's compiler were measured; slices have loops of their own.
+        if tile.together > 1 || tile.buffers > 1 || tile.slices > 1 || size == MatrixSize::Eight {
             return Self::Once;
         }
         let subgroups = tile.threads() / LANES;
