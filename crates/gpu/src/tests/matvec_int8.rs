@@ -225,3 +225,18 @@ fn msl_smoke() {
         assert!(run(lab, kernel, &problem).scratch == after.scratch, "{ty}: the order of threads shows");
     }
 }
+
+/// By a branch that is never taken: rows that are long, or several, are slower so.
+#[test]
+fn first_weights_of_a_short_row_are_under_way_before_x() {
+    let text = |n_cols, n_tokens| {
+        let input = Input::Own(Prologue::Plain);
+        let caps = super::variants::MATRICES;
+        let kernel = MatvecInt8::new((Q4_0, n_cols), 64, n_tokens, input, Epilogue::Store, caps);
+        kernel.unwrap().source(caps)
+    };
+    let held = "if (p.n_units == 0u) { scratch[0] = bitcast<vec4<f32>>(kept(raw0_0_0)";
+    let short = text(2048, 1);
+    assert!(short.find(held).unwrap() < short.find("staged_words[i0] =").unwrap());
+    assert!(!text(2080, 1).contains(held) && !text(2048, 2).contains(held));
+}

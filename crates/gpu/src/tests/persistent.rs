@@ -3,7 +3,7 @@
 
 use super::forward::{OWN, options};
 use crate::kernels::matvec_int8::QUANTISED;
-use crate::persistent::{Compiled, Geometry, InHalves, Persistent, Shape, confirms, text, tried};
+use crate::persistent::{Compiled, Drawing, Geometry, InHalves, Persistent, Shape, confirms, text, tried};
 use crate::{Activations, DecodeMode, GpuError, GpuForwardPass, GpuOptions};
 use gguf::TensorType;
 use model::{Choice, ForwardPass, ModelSpec, Q8Layout, Reference, RopePairing, Rounding, Row, Weights};
@@ -184,6 +184,9 @@ fn keys_in_one_chunk_give_the_tokens_of_the_plan() {
         |splits| Geometry { threads: 32, splits, one_chunk: true, batch: 4, holds_layer: false, ..ALONE };
     assert_eq!(of(1).chunk(Shape::of(&pass.planner()).unwrap().heads), 16);
     equip(&mut pass, &[(0, of(1)), (17, of(3))], |text| text);
+    let kernel = pass.persistent.as_ref().unwrap();
+    let most = [0, 16, 17, 40].map(|position| kernel.most_tokens(position, Drawing::BEST));
+    assert_eq!(most, [17, 1, usize::MAX, usize::MAX]);
     assert_same(&run(&mut pass), &expected, "one chunk");
     assert!(pass.persistent.is_some(), "{:?}", pass.notes());
     // With more they are others: the test would notice.
